@@ -1,0 +1,35 @@
+import { readdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { runMigrations } from 'bullmq';
+import type pg from 'pg';
+import { transaction } from './database.ts';
+
+const MIGRATIONS = join(import.meta.dirname, 'migrations');
+/** Serialises migrations of processes that start at the same time ("WORM"). */
+const ADVISORY_LOCK = 0x574f524d;
+
+/**
+ * Brings the database to the newest schema: our numbered files, forward only, each once, and BullMQ's own schema
+ * (`bullmq`), so that either queue backend can be chosen later. Safe to run from many processes at once.
+ */
+export async function migrate(pool: pg.Pool): Promise<void> {
+  const files = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort();
+  await transaction(pool, async (client) => {
+    await client.query('SELECT pg_advisory_xact_lock($1)', [ADVISORY_LOCK]);
+    await client.query(
+      'CREATE TABLE IF NOT EXISTS migrations (name text PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())',
+    );
+    const applied = await client.query<{ name: string }>('SELECT name FROM migrations');
+    const done = new Set(applied.rows.map((row) => row.name));
+    for (const name of files.filter((file) => !done.has(file))) {
+      await client.query(await readFile(join(MIGRATIONS, name), 'utf8'));
+      await client.query('INSERT INTO migrations (name) VALUES ($1)', [name]);
+    }
+  });
+  const client = await pool.connect();
+  try {
+    await runMigrations(client, 'bullmq');
+  } finally {
+    client.release();
+  }
+}
