@@ -1,4 +1,7 @@
+import type { Exit } from '../model/exit.ts';
 import type { AttemptRef, TenantId, WorkflowVersionId } from '../model/ids.ts';
+
+export type { Exit };
 
 /** CPU, memory and process limits of one run's container. */
 export interface RunLimits {
@@ -21,15 +24,6 @@ export interface AttemptSpec extends AttemptRef {
   readonly deadlineAt: Date;
   /** Spent by the claim; reaches the runner outside argv, image and environment. */
   readonly claimToken: string;
-}
-
-/** How a container ended, as the backend saw it. */
-export interface Exit {
-  /** `exited`: the process ended by itself or was killed. `lost`: it vanished without telling how. */
-  readonly kind: 'exited' | 'lost';
-  readonly exitCode: number | null;
-  readonly oomKilled: boolean;
-  readonly at: Date;
 }
 
 /** What the backend sees of one attempt: a live container, or one that ended and still waits for `remove`. */

@@ -146,3 +146,12 @@ BEGIN
 END $$;
 CREATE TRIGGER notify_result AFTER UPDATE OF result_at ON run_attempts
   FOR EACH ROW WHEN (OLD.result_at IS NULL AND NEW.result_at IS NOT NULL) EXECUTE FUNCTION notify_result();
+
+-- A tenant's limits, or the platform's, changed: controllers read them again.
+CREATE FUNCTION notify_limits() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM pg_notify('wormhole_limits', '');
+  RETURN NULL;
+END $$;
+CREATE TRIGGER notify_tenants AFTER INSERT OR UPDATE ON tenants FOR EACH STATEMENT EXECUTE FUNCTION notify_limits();
+CREATE TRIGGER notify_platform AFTER UPDATE ON platform FOR EACH STATEMENT EXECUTE FUNCTION notify_limits();

@@ -1,0 +1,234 @@
+import type pg from 'pg';
+import type { BackendAttempt, RunLimits } from '../backends/types.ts';
+import type { Exit } from '../model/exit.ts';
+import type { AttemptRef, RunId, TenantId, WorkflowVersionId } from '../model/ids.ts';
+import { statusesBefore, type RunStatus } from '../model/run-status.ts';
+import type { StopCause, Verdict } from '../model/verdict.ts';
+import { transaction, type Queryable } from './database.ts';
+
+/**
+ * The state machine of runs. Every transition is one compare-and-set: it names the attempt and the statuses that it
+ * may start from, and tells whether it happened. Nothing else writes `workflow_runs.status`.
+ */
+
+/** All admissions, of all controllers, one after the other: caps are counted under this lock ("SLOT"). */
+const ADMISSION_LOCK = 0x534c4f54;
+
+/** An attempt that got its slots and may be started. */
+export interface AdmittedAttempt extends AttemptRef {
+  readonly tenantId: TenantId;
+  readonly workflowVersionId: WorkflowVersionId;
+  readonly limits: RunLimits;
+  readonly deadlineAt: Date;
+}
+
+export type Admission =
+  | { readonly kind: 'admitted'; readonly attempt: AdmittedAttempt }
+  /** The run waits: its tenant's cap, or the global one, is full. */
+  | { readonly kind: 'held' }
+  /** The run is not QUEUED, or is to be canceled. */
+  | { readonly kind: 'refused'; readonly status: RunStatus; readonly cancelRequested: boolean }
+  | { readonly kind: 'unknown' };
+
+interface AdmittedRow {
+  id: RunId;
+  attempt: number;
+  tenant_id: TenantId;
+  workflow_version_id: WorkflowVersionId;
+  limits: RunLimits;
+  deadline_at: Date;
+}
+
+/** QUEUED → STARTING with a new attempt, if both caps have a free slot. A slot is a run in STARTING or RUNNING. */
+export async function admitRun(
+  pool: pg.Pool,
+  runId: RunId,
+  attempt: { readonly backend: string; readonly claimTokenHash: Buffer },
+): Promise<Admission> {
+  return await transaction(pool, async (client) => {
+    await client.query('SELECT pg_advisory_xact_lock($1)', [ADMISSION_LOCK]);
+    const { rows } = await client.query<AdmittedRow>(
+      `WITH free AS (
+         SELECT r.id FROM workflow_runs r JOIN tenants t USING (tenant_id), platform p
+         WHERE r.id = $1 AND r.status = 'QUEUED' AND r.cancel_requested_at IS NULL
+           AND (SELECT count(*) FROM workflow_runs s
+                WHERE s.tenant_id = r.tenant_id AND s.status IN ('STARTING', 'RUNNING')) < t.max_concurrent
+           AND (SELECT count(*) FROM workflow_runs s WHERE s.status IN ('STARTING', 'RUNNING')) < p.max_concurrent
+         FOR UPDATE OF r
+       ), started AS (
+         UPDATE workflow_runs r SET status = 'STARTING', attempt = r.attempt + 1, starting_at = clock_timestamp(),
+           running_at = NULL, deadline_at = clock_timestamp() + r.timeout_ms * interval '1 millisecond'
+         FROM free WHERE r.id = free.id
+         RETURNING r.id, r.attempt, r.tenant_id, r.workflow_version_id, r.limits, r.deadline_at
+       ), attempts AS (
+         INSERT INTO run_attempts (run_id, number, backend, claim_token_hash) SELECT id, attempt, $2, $3 FROM started
+       )
+       SELECT * FROM started`,
+      [runId, attempt.backend, attempt.claimTokenHash],
+    );
+    const row = rows[0];
+    if (row !== undefined) {
+      return {
+        kind: 'admitted',
+        attempt: {
+          runId: row.id,
+          attempt: row.attempt,
+          tenantId: row.tenant_id,
+          workflowVersionId: row.workflow_version_id,
+          limits: row.limits,
+          deadlineAt: row.deadline_at,
+        },
+      };
+    }
+    const current = await client.query<{ status: RunStatus; canceled: boolean }>(
+      'SELECT status, cancel_requested_at IS NOT NULL AS canceled FROM workflow_runs WHERE id = $1',
+      [runId],
+    );
+    const run = current.rows[0];
+    if (run === undefined) return { kind: 'unknown' };
+    if (run.status === 'QUEUED' && !run.canceled) return { kind: 'held' };
+    return { kind: 'refused', status: run.status, cancelRequested: run.canceled };
+  });
+}
+
+/** Notes which container the attempt got. */
+export async function recordContainer(db: Queryable, container: BackendAttempt): Promise<void> {
+  await db.query('UPDATE run_attempts SET container_id = $3 WHERE run_id = $1 AND number = $2', [
+    container.runId,
+    container.attempt,
+    container.containerId,
+  ]);
+}
+
+/**
+ * STARTING → RUNNING: the claim, which hands the payload out at most once per attempt (promise 1). Of any number of
+ * concurrent callers with the right token exactly one gets `true`.
+ */
+export async function claimRun(
+  db: Queryable,
+  ref: AttemptRef,
+  tokens: { readonly claimTokenHash: Buffer; readonly reportTokenHash: Buffer },
+): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `WITH claimed AS (
+       UPDATE workflow_runs r SET status = 'RUNNING', running_at = clock_timestamp()
+       FROM run_attempts a
+       WHERE r.id = $1 AND r.attempt = $2 AND r.status = 'STARTING' AND r.cancel_requested_at IS NULL
+         AND r.deadline_at > clock_timestamp() AND a.run_id = r.id AND a.number = r.attempt
+         AND a.claim_token_hash = $3 AND a.claimed_at IS NULL AND a.stop_cause IS NULL AND a.ended_at IS NULL
+       RETURNING r.id
+     )
+     UPDATE run_attempts a SET claimed_at = clock_timestamp(), report_token_hash = $4
+     FROM claimed WHERE a.run_id = claimed.id AND a.number = $2`,
+    [ref.runId, ref.attempt, tokens.claimTokenHash, tokens.reportTokenHash],
+  );
+  return rowCount === 1;
+}
+
+/** Writes down why we are about to end the container. The first cause stays; @returns the one that stands. */
+export async function recordStopCause(
+  db: Queryable,
+  ref: AttemptRef,
+  cause: StopCause,
+): Promise<StopCause | null> {
+  const { rows } = await db.query<{ stop_cause: StopCause | null }>(
+    `UPDATE run_attempts SET stop_cause = coalesce(stop_cause, $3)
+     WHERE run_id = $1 AND number = $2 AND ended_at IS NULL RETURNING stop_cause`,
+    [ref.runId, ref.attempt, cause],
+  );
+  return rows[0]?.stop_cause ?? null;
+}
+
+const END_ATTEMPT = `
+  UPDATE run_attempts a SET ended_at = clock_timestamp(), exit_code = $3, oom_killed = $4, reason = $5, message = $6
+  FROM ended WHERE a.run_id = ended.id AND a.number = $2`;
+
+const attemptValues = (ref: AttemptRef, verdict: Verdict, exit: Exit | null): unknown[] => [
+  ref.runId,
+  ref.attempt,
+  exit?.exitCode ?? null,
+  exit?.oomKilled ?? null,
+  verdict.reason,
+  verdict.message,
+];
+
+/**
+ * STARTING or RUNNING → terminal. Takes output and error from the runner's result, and ends its open steps.
+ * @param exit how the container ended; null when none was ever started.
+ * @returns false when the run was not in this attempt any more.
+ */
+export async function finishRun(
+  db: Queryable,
+  ref: AttemptRef,
+  verdict: Verdict,
+  exit: Exit | null,
+): Promise<boolean> {
+  const { rows } = await db.query<{ ended: number }>(
+    `WITH ended AS (
+       UPDATE workflow_runs r SET status = $7, reason = $5, message = $6, output = a.result -> 'output',
+         error = a.result -> 'error', finished_at = clock_timestamp()
+       FROM run_attempts a
+       WHERE r.id = $1 AND r.attempt = $2 AND r.status = ANY ($8) AND r.status <> 'QUEUED'
+         AND a.run_id = r.id AND a.number = r.attempt
+       RETURNING r.id
+     ), attempt AS (${END_ATTEMPT}),
+     steps AS (
+       UPDATE step_runs s SET status = CASE WHEN $7 = 'SUCCESS' THEN 'SKIPPED' ELSE $7 END, finished_at = clock_timestamp()
+       FROM ended WHERE s.run_id = ended.id AND s.attempt = $2 AND s.status = 'RUNNING'
+     )
+     SELECT count(*)::int AS ended FROM ended`,
+    [...attemptValues(ref, verdict, exit), verdict.status, statusesBefore(verdict.status)],
+  );
+  return rows[0]?.ended === 1;
+}
+
+/** STARTING or RUNNING → QUEUED: this attempt is over, another one will follow. */
+export async function requeueRun(
+  db: Queryable,
+  ref: AttemptRef,
+  verdict: Verdict,
+  exit: Exit | null,
+): Promise<boolean> {
+  const { rows } = await db.query<{ ended: number }>(
+    `WITH ended AS (
+       UPDATE workflow_runs SET status = 'QUEUED', starting_at = NULL, running_at = NULL, deadline_at = NULL
+       WHERE id = $1 AND attempt = $2 AND status IN ('STARTING', 'RUNNING') RETURNING id
+     ), attempt AS (${END_ATTEMPT}),
+     steps AS (
+       UPDATE step_runs s SET status = 'FAILED', finished_at = clock_timestamp()
+       FROM ended WHERE s.run_id = ended.id AND s.attempt = $2 AND s.status = 'RUNNING'
+     )
+     SELECT count(*)::int AS ended FROM ended`,
+    attemptValues(ref, verdict, exit),
+  );
+  return rows[0]?.ended === 1;
+}
+
+/** QUEUED → terminal, for a run that never gets a container. */
+export async function endQueuedRun(db: Queryable, runId: RunId, verdict: Verdict): Promise<boolean> {
+  const { rowCount } = await db.query(
+    `UPDATE workflow_runs SET status = $2, reason = $3, message = $4, finished_at = clock_timestamp()
+     WHERE id = $1 AND status = 'QUEUED'`,
+    [runId, verdict.status, verdict.reason, verdict.message],
+  );
+  return rowCount === 1;
+}
+
+/**
+ * Asks for cancellation: a QUEUED run is CANCELED at once, a live one when its container has ended.
+ * @returns the run's status afterwards, or undefined if there is no such run.
+ */
+export async function requestCancel(db: Queryable, runId: RunId): Promise<RunStatus | undefined> {
+  const { rows } = await db.query<{ status: RunStatus }>(
+    `UPDATE workflow_runs SET
+       cancel_requested_at = CASE WHEN finished_at IS NULL THEN coalesce(cancel_requested_at, clock_timestamp())
+                                  ELSE cancel_requested_at END,
+       status = CASE WHEN status = 'QUEUED' THEN 'CANCELED' ELSE status END,
+       reason = CASE WHEN status = 'QUEUED' THEN 'CANCELED' ELSE reason END,
+       message = CASE WHEN status = 'QUEUED' THEN 'canceled before it started' ELSE message END,
+       finished_at = CASE WHEN status = 'QUEUED' THEN clock_timestamp() ELSE finished_at END
+     WHERE id = $1 RETURNING status`,
+    [runId],
+  );
+  return rows[0]?.status;
+}
