@@ -1,0 +1,287 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { tmpdir } from 'node:os';
+import { isAbsolute, join, resolve } from 'node:path';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { messageOf, WormholeError } from './errors.ts';
+import { tenantSchema, type Tenant } from './model/tenant.ts';
+import { defaultPaths, type Paths } from './setup/paths.ts';
+
+/** The declared file that is read when none is named. */
+export const DEFAULT_CONFIG_FILE = 'wormhole.yaml';
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
+const CONFIG_FILE_BYTES = 16 * 1024 * 1024;
+/** Leaves room for `/<run id>-<attempt>/gateway.sock` within what a Unix socket path may have (unix(7)). */
+const RUN_DIR_LENGTH = 45;
+const SHOWN_ISSUES = 5;
+const SHOWN_VALUE_LENGTH = 60;
+
+const port = z.int().min(1).max(65_535);
+
+const internalServiceSchema = z
+  .strictObject({
+    host: z
+      .string()
+      .max(253)
+      .regex(
+        /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
+        'a lower-case domain name',
+      )
+      .refine((host) => isIP(host) === 0, 'a lower-case domain name, not an address'),
+    port,
+    address: z.string().refine((address) => isIP(address) !== 0, 'an IPv4 or IPv6 address'),
+    targetPort: port.optional(),
+  })
+  .transform((service) => ({ ...service, targetPort: service.targetPort ?? service.port }));
+
+/**
+ * A service with a private address that the operator opens to the runs of those tenants whose allowlist has its
+ * name. `host:port` is what a workflow says, `address:targetPort` where the egress proxy connects to.
+ */
+export type InternalService = z.infer<typeof internalServiceSchema>;
+
+const retrySchema = z.strictObject({
+  attempts: z.int().min(1).max(20).default(3).describe('Attempts in all, the first included.'),
+  initialDelayMs: z.int().min(0).max(600_000).default(1000),
+  maxDelayMs: z.int().min(0).max(3_600_000).default(30_000),
+});
+
+const declaredSchema = z
+  .strictObject({
+    instance: z
+      .string()
+      .regex(/^[a-z0-9](?:[-a-z0-9]{0,38}[a-z0-9])?$/, '1 to 40 lower-case letters, digits or "-"')
+      .default('default'),
+    maxConcurrent: z.int().min(1).max(100_000).default(50),
+    tenants: z.array(tenantSchema).max(100_000).default([]),
+    internalServices: z.array(internalServiceSchema).max(1000).default([]),
+    logRetentionDays: z.int().min(1).max(3650).default(30),
+    claimTimeoutMs: z.int().min(1000).max(3_600_000).default(60_000),
+    retry: retrySchema.prefault({}),
+  })
+  .superRefine((declared, context) => {
+    refuseTwice(
+      context,
+      'tenants',
+      'id',
+      declared.tenants.map(({ id }) => id),
+    );
+    refuseTwice(
+      context,
+      'internalServices',
+      'host',
+      declared.internalServices.map(({ host, port: listed }) => `${host}:${listed}`),
+    );
+  });
+
+/** The keys of `wormhole.yaml`, at its top level. */
+export const DECLARED_KEYS = Object.keys(declaredSchema.shape);
+
+const urlWith = (...protocols: string[]) =>
+  z
+    .string()
+    .refine(
+      (text) => protocols.includes(URL.parse(text)?.protocol ?? ''),
+      `a URL that starts with ${protocols.map((protocol) => `${protocol}//`).join(' or ')}`,
+    );
+const folder = z.string().refine(isAbsolute, 'an absolute path');
+const imageName = z.string().regex(/^[\w][\w./:@-]{0,511}$/, 'an image reference such as name:tag');
+
+const environmentSchema = z.object({
+  DATABASE_URL: urlWith('postgres:', 'postgresql:').optional(),
+  REDIS_URL: urlWith('redis:', 'rediss:').optional(),
+  MONGODB_URL: urlWith('mongodb:', 'mongodb+srv:').optional(),
+  DOCKER_HOST: urlWith('unix:', 'tcp:', 'npipe:').optional(),
+  WORMHOLE_ENCRYPTION_KEYS: z.string().optional(),
+  WORMHOLE_STATE_DIR: folder.optional(),
+  WORMHOLE_CACHE_DIR: folder.optional(),
+  WORMHOLE_RUN_DIR: folder
+    .refine(
+      (path) => path.length <= RUN_DIR_LENGTH,
+      `an absolute path of at most ${RUN_DIR_LENGTH} characters, because Unix sockets lie in it`,
+    )
+    .optional(),
+  WORMHOLE_RUNNER_IMAGE: imageName.optional(),
+  WORMHOLE_BASE_IMAGE: imageName.optional(),
+  WORMHOLE_LOG_LEVEL: z.enum(LOG_LEVELS).default('info'),
+});
+
+/** The environment variables that the platform reads, besides HOME and the XDG base directories. */
+export const ENVIRONMENT_VARIABLES = Object.keys(environmentSchema.shape);
+
+/** These may hold a password or a key: a message about them never shows the value. */
+const SECRET_VARIABLES: ReadonlySet<string> = new Set([
+  'DATABASE_URL',
+  'REDIS_URL',
+  'MONGODB_URL',
+  'DOCKER_HOST',
+  'WORMHOLE_ENCRYPTION_KEYS',
+]);
+
+/** Everything that the platform is configured with, checked and with all defaults filled in. */
+export interface PlatformConfig {
+  /** Two platforms on one container engine differ in this name; it labels every container. */
+  readonly instance: string;
+  /** Runs in STARTING or RUNNING at once, of all tenants together. */
+  readonly maxConcurrent: number;
+  readonly tenants: readonly Tenant[];
+  readonly internalServices: readonly InternalService[];
+  /** Log lines are kept for this many days. */
+  readonly logRetentionDays: number;
+  /** A container that has not claimed its payload after this long is given up. */
+  readonly claimTimeoutMs: number;
+  /** How often, and after which delays, an attempt that failed for infrastructure reasons is made again. */
+  readonly retry: {
+    /** Attempts in all, the first included. */
+    readonly attempts: number;
+    readonly initialDelayMs: number;
+    readonly maxDelayMs: number;
+  };
+  /** PostgreSQL; unset: an embedded one under `paths.stateDir`. */
+  readonly databaseUrl: string | undefined;
+  /** Redis for the queue; unset: the queue lives in PostgreSQL. */
+  readonly redisUrl: string | undefined;
+  /** MongoDB for the logs; unset: they go to PostgreSQL. */
+  readonly mongodbUrl: string | undefined;
+  /** The container engine; unset: its default socket. */
+  readonly dockerHost: string | undefined;
+  /** The key ring that seals credentials, as text; unset: one is made under `paths.stateDir`. */
+  readonly encryptionKeys: string | undefined;
+  readonly paths: Paths;
+  /** Where the per-run folders with their two sockets are made. */
+  readonly runDir: string;
+  /** A runner image that exists already; unset: it is built and cached. */
+  readonly runnerImage: string | undefined;
+  /** What the runner image is built on; unset: a base is made from the distribution's packages. */
+  readonly baseImage: string | undefined;
+  readonly logLevel: (typeof LOG_LEVELS)[number];
+  /** Nothing needs to survive: the embedded PostgreSQL may skip fsync. */
+  readonly ephemeral: boolean;
+}
+
+/** Where the configuration comes from. */
+export interface ConfigSource {
+  /** @default - `process.env` */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** The declared file; it must exist. @default - `wormhole.yaml` in the working folder, if there is one */
+  readonly file?: string | undefined;
+}
+
+/**
+ * Reads the environment and the declared file.
+ * @throws {WormholeError} CONFIG_INVALID, naming every wrong key, its value (never a secret one) and what is
+ *   allowed.
+ */
+export function loadConfig(source: ConfigSource = {}): PlatformConfig {
+  const env = withoutEmpty(source.env ?? process.env);
+  const variables = check(environmentSchema, env, 'the environment', SECRET_VARIABLES);
+  const isRoot = process.getuid?.() === 0;
+  return {
+    ...readDeclared(source.file),
+    databaseUrl: variables.DATABASE_URL,
+    redisUrl: variables.REDIS_URL,
+    mongodbUrl: variables.MONGODB_URL,
+    dockerHost: variables.DOCKER_HOST,
+    encryptionKeys: variables.WORMHOLE_ENCRYPTION_KEYS,
+    paths: defaultPaths(env, isRoot),
+    runDir: variables.WORMHOLE_RUN_DIR ?? defaultRunDir(env, isRoot),
+    runnerImage: variables.WORMHOLE_RUNNER_IMAGE,
+    baseImage: variables.WORMHOLE_BASE_IMAGE,
+    logLevel: variables.WORMHOLE_LOG_LEVEL,
+    ephemeral: false,
+  };
+}
+
+function readDeclared(file: string | undefined): z.infer<typeof declaredSchema> {
+  const path = resolve(file ?? DEFAULT_CONFIG_FILE);
+  if (file === undefined && !existsSync(path)) return declaredSchema.parse({});
+  let document: unknown;
+  try {
+    const text = readFileSync(path, 'utf8');
+    if (text.length > CONFIG_FILE_BYTES) throw new Error(`is larger than ${CONFIG_FILE_BYTES} bytes`);
+    document = parseYaml(text) ?? {};
+  } catch (error) {
+    const firstLine = messageOf(error).split('\n', 1)[0] ?? '';
+    throw new WormholeError('CONFIG_INVALID', `${path}: ${firstLine.replace(/:$/, '')}`, { cause: error });
+  }
+  return check(declaredSchema, document, path, new Set());
+}
+
+/** A variable that is set to nothing counts as unset, as shells and compose files write it. */
+function withoutEmpty(env: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> {
+  return Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
+}
+
+function defaultRunDir(env: Readonly<Record<string, string | undefined>>, isRoot: boolean): string {
+  if (isRoot) return '/run/wormhole';
+  const session = env['XDG_RUNTIME_DIR'];
+  const path = session === undefined ? tmpdir() : session;
+  const name = session === undefined ? `wormhole-${process.getuid?.() ?? 0}` : 'wormhole';
+  return join(path.length + name.length < RUN_DIR_LENGTH ? path : '/tmp', name);
+}
+
+function refuseTwice(context: z.RefinementCtx, list: string, key: string, values: readonly string[]): void {
+  const seen = new Set<string>();
+  values.forEach((value, index) => {
+    if (seen.has(value)) {
+      const path = [list, index, key];
+      context.addIssue({ code: 'custom', path, input: value, message: 'a value used only once' });
+    }
+    seen.add(value);
+  });
+}
+
+function check<T>(schema: z.ZodType<T>, value: unknown, where: string, secrets: ReadonlySet<string>): T {
+  const result = schema.safeParse(value, { reportInput: true });
+  if (result.success) return result.data;
+  const { issues } = result.error;
+  const shown = issues.slice(0, SHOWN_ISSUES).map((issue) => describe(issue, secrets));
+  const more = issues.length > shown.length ? [`and ${issues.length - shown.length} more`] : [];
+  throw new WormholeError('CONFIG_INVALID', `${where}: ${[...shown, ...more].join('; ')}`);
+}
+
+function describe(issue: z.core.$ZodIssue, secrets: ReadonlySet<string>): string {
+  const path = issue.path.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('');
+  const key = path.replace(/^\./, '') || 'the document';
+  if (issue.code === 'unrecognized_keys') {
+    return `${key}: has no key ${issue.keys.map((unknown) => JSON.stringify(unknown)).join(', ')}; remove it`;
+  }
+  if (issue.input === undefined) return `${key}: is missing; allowed: ${allowed(issue)}`;
+  const value = secrets.has(key)
+    ? 'has a wrong value (not shown, it may be a secret)'
+    : `is ${shown(issue.input)}`;
+  return `${key}: ${value}; allowed: ${allowed(issue)}`;
+}
+
+/** Lists and objects are only named: whatever was put into them by mistake may be a secret. */
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return 'a list';
+  if (typeof value === 'object' && value !== null) return 'an object';
+  const text = JSON.stringify(value);
+  return text.length > SHOWN_VALUE_LENGTH ? `${text.slice(0, SHOWN_VALUE_LENGTH)}…` : text;
+}
+
+function allowed(issue: z.core.$ZodIssue): string {
+  switch (issue.code) {
+    case 'invalid_type':
+      return issue.expected === 'int' ? 'a whole number' : issue.expected;
+    case 'too_small':
+      return `at least ${issue.minimum}${unitOf(issue.origin)}`;
+    case 'too_big':
+      return `at most ${issue.maximum}${unitOf(issue.origin)}`;
+    case 'invalid_value':
+      return issue.values.map((value) => JSON.stringify(value)).join(', ');
+    case 'invalid_format':
+    case 'custom':
+      return issue.message.replace(/^must be /, '');
+    default:
+      return issue.message;
+  }
+}
+
+function unitOf(origin: string): string {
+  if (origin === 'string') return ' characters';
+  return origin === 'array' ? ' entries' : '';
+}
