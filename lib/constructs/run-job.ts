@@ -1,0 +1,59 @@
+import { Construct } from 'constructs';
+import { k8s } from '../../imports/k8s.ts';
+import { checked } from '../checked.ts';
+import { COMPONENTS, componentLabels, LABELS } from '../labels.ts';
+import { runJobPropsSchema, type RunJobProps } from './run-job-props.ts';
+import { runPod } from './run-pod.ts';
+
+/** Long enough to look at a Job that ended; nothing waits for it. */
+const TTL_SECONDS = 300;
+
+/** @returns the name of the attempt's Job: the same for every controller, so a second create is a conflict. */
+export const runJobName = (runId: string, attempt: number): string => `run-${runId}-${attempt}`;
+
+/**
+ * One attempt at a run as one Kubernetes Job: one hardened pod that is never started again by Kubernetes. Further
+ * attempts are the controller's, because only it knows whether the payload was handed out.
+ */
+export class RunJob extends Construct {
+  /** The Job, for json patches of what this construct has no property for. */
+  readonly job: k8s.KubeJob;
+
+  /** @throws {InvalidValueError} with every property that is not allowed. */
+  constructor(scope: Construct, id: string, props: RunJobProps) {
+    super(scope, id);
+    const run = checked('RunJob', runJobPropsSchema, props);
+    const labels = {
+      ...componentLabels(run.instance, COMPONENTS.run),
+      [LABELS.tenantId]: run.tenantId,
+      [LABELS.runId]: run.runId,
+      [LABELS.attempt]: String(run.attempt),
+      [LABELS.workflowVersionId]: run.workflowVersionId,
+      [LABELS.mode]: 'job',
+    };
+    this.job = new k8s.KubeJob(this, 'job', {
+      metadata: { name: runJobName(run.runId, run.attempt), namespace: run.namespace, labels },
+      spec: {
+        backoffLimit: 0,
+        activeDeadlineSeconds: run.deadlineSeconds,
+        ttlSecondsAfterFinished: TTL_SECONDS,
+        podReplacementPolicy: 'Failed',
+        // FailJob, not Ignore: Ignore would start a second pod of an attempt whose payload may be out already.
+        podFailurePolicy: {
+          rules: [{ action: 'FailJob', onPodConditions: [{ type: 'DisruptionTarget', status: 'True' }] }],
+        },
+        template: {
+          metadata: {
+            labels,
+            // A scale-down would end a run that may not be retried.
+            annotations: {
+              'cluster-autoscaler.kubernetes.io/safe-to-evict': 'false',
+              'karpenter.sh/do-not-disrupt': 'true',
+            },
+          },
+          spec: runPod(run),
+        },
+      },
+    });
+  }
+}

@@ -1,0 +1,46 @@
+import { Construct } from 'constructs';
+import { z } from 'zod';
+import { k8s } from '../../imports/k8s.ts';
+import { checked } from '../checked.ts';
+import { tenantLabels } from '../labels.ts';
+import { dnsLabelSchema, tenantIdSchema } from '../names.ts';
+
+/** What all parts of a tenant have in common. */
+export interface TenantScope {
+  readonly tenantId: string;
+  /** The platform instance that the tenant belongs to. */
+  readonly instance: string;
+  /** The tenant's own namespace, in which its runs are. */
+  readonly namespace: string;
+}
+
+export const tenantScope = {
+  tenantId: tenantIdSchema,
+  instance: dnsLabelSchema,
+  namespace: dnsLabelSchema.refine(
+    (name) => name !== 'default' && !name.startsWith('kube-'),
+    'a namespace of its own, neither "default" nor one that starts with "kube-"',
+  ),
+};
+
+/**
+ * A tenant's namespace. Pod Security `restricted` is enforced, audited and warned about, in the cluster's own
+ * version: https://kubernetes.io/docs/concepts/security/pod-security-admission/
+ */
+export class TenantNamespace extends Construct {
+  /** @throws {InvalidValueError} with every property that is not allowed. */
+  constructor(scope: Construct, id: string, props: TenantScope) {
+    super(scope, id);
+    const { instance, tenantId, namespace } = checked('TenantNamespace', z.strictObject(tenantScope), props);
+    const podSecurity = ['enforce', 'audit', 'warn'].flatMap((mode): [string, string][] => [
+      [`pod-security.kubernetes.io/${mode}`, 'restricted'],
+      [`pod-security.kubernetes.io/${mode}-version`, 'latest'],
+    ]);
+    new k8s.KubeNamespace(this, 'namespace', {
+      metadata: {
+        name: namespace,
+        labels: { ...tenantLabels(instance, tenantId), ...Object.fromEntries(podSecurity) },
+      },
+    });
+  }
+}

@@ -1,0 +1,36 @@
+/** The label keys of everything that a run or a tenant is made of; one vocabulary with the controller. */
+export const LABELS = {
+  managedBy: 'app.kubernetes.io/managed-by',
+  component: 'app.kubernetes.io/component',
+  /** The platform instance: two platforms in one cluster never touch each other's objects. */
+  instance: 'app.kubernetes.io/instance',
+  tenantId: 'wormhole.dev/tenant-id',
+  runId: 'wormhole.dev/run-id',
+  attempt: 'wormhole.dev/attempt',
+  workflowVersionId: 'wormhole.dev/workflow-version-id',
+  mode: 'wormhole.dev/mode',
+} as const;
+
+export const MANAGED_BY = 'wormhole';
+
+/** Values of the component label. Network policies select by them. */
+export const COMPONENTS = {
+  run: 'run',
+  tenant: 'tenant',
+  gateway: 'gateway',
+  egressProxy: 'egress-proxy',
+} as const;
+type Component = (typeof COMPONENTS)[keyof typeof COMPONENTS];
+
+/** @returns the labels by which a component of one platform instance is selected. */
+export const componentLabels = (instance: string, component: Component): Record<string, string> => ({
+  [LABELS.managedBy]: MANAGED_BY,
+  [LABELS.instance]: instance,
+  [LABELS.component]: component,
+});
+
+/** @returns the labels of what a tenant's namespace holds, the namespace itself included. */
+export const tenantLabels = (instance: string, tenantId: string): Record<string, string> => ({
+  ...componentLabels(instance, COMPONENTS.tenant),
+  [LABELS.tenantId]: tenantId,
+});
