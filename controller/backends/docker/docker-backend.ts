@@ -1,0 +1,217 @@
+import type Dockerode from 'dockerode';
+import type { ContainerInspectInfo } from 'dockerode';
+import type { Logger } from 'pino';
+import { BackendError, messageOf } from '../../errors.ts';
+import { attemptName, type AttemptRef } from '../../model/ids.ts';
+import type { AttemptSpec, Backend, BackendAttempt, Observation } from '../types.ts';
+import type { RunChannels } from './channels.ts';
+import { containerName, containerSpec, identityLabels, type ContainerSecurity } from './container-spec.ts';
+import { attemptOf, identityOf, stateOf } from './container-state.ts';
+import { accepting, startError } from './engine-error.ts';
+import { instanceFilter } from './engine-watch.ts';
+import { observeContainers } from './observe.ts';
+import { RunFolders } from './run-folder.ts';
+
+const QUICK_CALL_MS = 30_000;
+const START_CALL_MS = 60_000;
+
+export interface DockerBackendOptions {
+  readonly docker: Dockerode;
+  /** Name or id of the runner's image; it must be there already. */
+  readonly image: string;
+  /** Name of this platform instance: part of every container's name. */
+  readonly instance: string;
+  /** Folder for the per-run folders; made when missing, and closed to other users. */
+  readonly runDir: string;
+  readonly channels: RunChannels;
+  readonly security: ContainerSecurity;
+  readonly log: Logger;
+  /** See {@link EngineWatchOptions.relistMs}. */
+  readonly relistMs?: number;
+}
+
+/** Runs each attempt in a container of its own on one Docker Engine. */
+export class DockerBackend implements Backend {
+  readonly name = 'docker';
+  readonly #options: DockerBackendOptions;
+  readonly #folders: RunFolders;
+
+  /** @throws {WormholeError} CONFIG_INVALID when `runDir` is too long for Unix sockets. */
+  constructor(options: DockerBackendOptions) {
+    this.#options = options;
+    this.#folders = new RunFolders(options.runDir);
+  }
+
+  async start(spec: AttemptSpec): Promise<BackendAttempt> {
+    const what = `run ${spec.runId}, attempt ${spec.attempt}`;
+    try {
+      const folder = await this.#folders.create(spec, spec.claimToken);
+      const [containerId] = await Promise.all([
+        this.#create(spec, folder),
+        this.#options.channels.open(spec, folder),
+      ]);
+      if (containerId === undefined) return await this.#startExisting(spec, what);
+      await this.#container(containerId).start({ abortSignal: AbortSignal.timeout(START_CALL_MS) });
+      return { ...refOf(spec), tenantId: spec.tenantId, containerId, state: 'running' };
+    } catch (error) {
+      await this.remove(spec).catch((e: unknown) =>
+        this.#options.log.warn(
+          { ...refOf(spec), error: messageOf(e) },
+          'a failed start could not be cleaned up yet',
+        ),
+      );
+      throw startError(error, what);
+    }
+  }
+
+  async adopt(ref: AttemptRef): Promise<void> {
+    if (!(await this.#folders.exists(ref))) {
+      throw new BackendError(
+        'RUNNER_LOST',
+        `run ${ref.runId}, attempt ${ref.attempt}: its folder ${this.#folders.pathOf(ref)} is gone, and with it the way to its container`,
+        { retryable: true },
+      );
+    }
+    await this.#options.channels.open(ref, this.#folders.pathOf(ref));
+  }
+
+  async stop(ref: AttemptRef, options: { readonly graceMs: number }): Promise<void> {
+    const info = await this.#find(ref);
+    if (info === undefined) return;
+    const container = this.#container(info.Id);
+    // 304 and 409: it ended in the meantime.
+    await (options.graceMs <= 0
+      ? accepting(
+          [404, 409],
+          container.kill({ signal: 'SIGKILL', abortSignal: AbortSignal.timeout(QUICK_CALL_MS) }),
+        )
+      : accepting(
+          [304, 404],
+          container.stop({
+            t: Math.ceil(options.graceMs / 1000),
+            abortSignal: AbortSignal.timeout(options.graceMs + QUICK_CALL_MS),
+          }),
+        ));
+  }
+
+  async remove(ref: AttemptRef): Promise<void> {
+    const info = await this.#find(ref);
+    await Promise.all([
+      // 409: another removal of it is under way.
+      info === undefined
+        ? undefined
+        : accepting([404, 409], this.#container(info.Id).remove({ force: true, v: true })),
+      this.#options.channels.close(ref),
+    ]);
+    await this.#folders.remove(ref);
+  }
+
+  async list(): Promise<BackendAttempt[]> {
+    const containers = await this.#options.docker.listContainers({
+      all: true,
+      filters: { label: instanceFilter(this.#options.instance) },
+      abortSignal: AbortSignal.timeout(QUICK_CALL_MS),
+    });
+    const attempts = await Promise.all(
+      containers.map(async (container): Promise<BackendAttempt | undefined> => {
+        const identity = identityOf(container.Labels);
+        if (identity === undefined) return undefined;
+        const state = stateOf(container.State);
+        if (state !== 'ended') return { ...identity, containerId: container.Id, state };
+        const info = await this.#inspect(container.Id);
+        return info && attemptOf(info);
+      }),
+    );
+    return attempts.filter((attempt) => attempt !== undefined);
+  }
+
+  observe(signal: AbortSignal): AsyncIterable<Observation> {
+    return observeContainers(this.#options, signal);
+  }
+
+  /**
+   * Removes the per-run folders that have no container: what is left when a controller dies between making a
+   * folder and creating its container. Call it at start-up; a start that is under way elsewhere is younger than
+   * `minAgeMs`.
+   */
+  async removeOrphanFolders(minAgeMs = 2 * START_CALL_MS): Promise<void> {
+    const kept = new Set((await this.list()).map(attemptName));
+    const removed = await this.#folders.removeOrphans(kept, minAgeMs);
+    if (removed.length > 0)
+      this.#options.log.info({ removed }, 'removed folders of runs that have no container');
+  }
+
+  /** @returns the last lines that the attempt's container printed, for the diagnosis of a crash; empty when it is gone. */
+  async outputTail(ref: AttemptRef, lines = 20): Promise<string> {
+    const info = await this.#find(ref);
+    if (info === undefined) return '';
+    const framed = await accepting(
+      [404, 409],
+      this.#container(info.Id).logs({ follow: false, stdout: true, stderr: true, tail: lines }),
+    );
+    return framed === undefined ? '' : unframe(framed);
+  }
+
+  /** @returns the new container's id, or undefined when the name is taken. */
+  async #create(spec: AttemptSpec, folder: string): Promise<string | undefined> {
+    const { image, instance, security, docker } = this.#options;
+    const container = await accepting(
+      [409],
+      docker.createContainer({
+        ...containerSpec(spec, { image, instance, folder, security }),
+        abortSignal: AbortSignal.timeout(START_CALL_MS),
+      }),
+    );
+    return container?.id;
+  }
+
+  /** The attempt's container is there already: somebody started this attempt before. */
+  async #startExisting(spec: AttemptSpec, what: string): Promise<BackendAttempt> {
+    const info = await this.#find(spec);
+    const existing = info && attemptOf(info);
+    if (existing?.tenantId !== spec.tenantId) {
+      throw new BackendError(
+        'ADMISSION_DENIED',
+        `${what}: the container name "${containerName(this.#options.instance, spec)}" is taken by a container that is not this attempt's: remove it`,
+        { retryable: false },
+      );
+    }
+    if (existing.state !== 'created') return existing;
+    await accepting(
+      [304],
+      this.#container(existing.containerId).start({ abortSignal: AbortSignal.timeout(START_CALL_MS) }),
+    );
+    return { ...existing, state: 'running' };
+  }
+
+  /** @returns the attempt's container, or undefined when there is none, or one that is not ours to touch. */
+  async #find(ref: AttemptRef): Promise<ContainerInspectInfo | undefined> {
+    const info = await this.#inspect(containerName(this.#options.instance, ref));
+    const ours = Object.entries(identityLabels(this.#options.instance, ref));
+    return ours.every(([label, value]) => info?.Config.Labels[label] === value) ? info : undefined;
+  }
+
+  #inspect(idOrName: string): Promise<ContainerInspectInfo | undefined> {
+    return accepting(
+      [404],
+      this.#container(idOrName).inspect({ abortSignal: AbortSignal.timeout(QUICK_CALL_MS) }),
+    );
+  }
+
+  #container(idOrName: string): Dockerode.Container {
+    return this.#options.docker.getContainer(idOrName);
+  }
+}
+
+const refOf = ({ runId, attempt }: AttemptRef): AttemptRef => ({ runId, attempt });
+
+/** Takes the 8-byte frame headers (stream, length) out of the engine's log format. */
+function unframe(framed: Buffer): string {
+  const parts: Buffer[] = [];
+  for (let at = 0; at + 8 <= framed.length;) {
+    const end = at + 8 + framed.readUInt32BE(at + 4);
+    parts.push(framed.subarray(at + 8, end));
+    at = end;
+  }
+  return Buffer.concat(parts).toString('utf8');
+}
