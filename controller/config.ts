@@ -1,9 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
+import { checked } from './config-problems.ts';
+import { internalServiceSchema, type InternalService } from './egress/internal-service.ts';
 import { messageOf, WormholeError } from './errors.ts';
 import { tenantSchema, type Tenant } from './model/tenant.ts';
 import { defaultPaths, type Paths } from './setup/paths.ts';
@@ -15,32 +16,6 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 const CONFIG_FILE_BYTES = 16 * 1024 * 1024;
 /** Leaves room for `/<run id>-<attempt>/gateway.sock` within what a Unix socket path may have (unix(7)). */
 const RUN_DIR_LENGTH = 45;
-const SHOWN_ISSUES = 5;
-const SHOWN_VALUE_LENGTH = 60;
-
-const port = z.int().min(1).max(65_535);
-
-const internalServiceSchema = z
-  .strictObject({
-    host: z
-      .string()
-      .max(253)
-      .regex(
-        /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/,
-        'a lower-case domain name',
-      )
-      .refine((host) => isIP(host) === 0, 'a lower-case domain name, not an address'),
-    port,
-    address: z.string().refine((address) => isIP(address) !== 0, 'an IPv4 or IPv6 address'),
-    targetPort: port.optional(),
-  })
-  .transform((service) => ({ ...service, targetPort: service.targetPort ?? service.port }));
-
-/**
- * A service with a private address that the operator opens to the runs of those tenants whose allowlist has its
- * name. `host:port` is what a workflow says, `address:targetPort` where the egress proxy connects to.
- */
-export type InternalService = z.infer<typeof internalServiceSchema>;
 
 const retrySchema = z.strictObject({
   attempts: z.int().min(1).max(20).default(3).describe('Attempts in all, the first included.'),
@@ -93,7 +68,7 @@ const environmentSchema = z.object({
   DATABASE_URL: urlWith('postgres:', 'postgresql:').optional(),
   REDIS_URL: urlWith('redis:', 'rediss:').optional(),
   MONGODB_URL: urlWith('mongodb:', 'mongodb+srv:').optional(),
-  DOCKER_HOST: urlWith('unix:', 'tcp:', 'npipe:').optional(),
+  DOCKER_HOST: urlWith('unix:', 'tcp:').optional(),
   WORMHOLE_ENCRYPTION_KEYS: z.string().optional(),
   WORMHOLE_STATE_DIR: folder.optional(),
   WORMHOLE_CACHE_DIR: folder.optional(),
@@ -120,8 +95,30 @@ const SECRET_VARIABLES: ReadonlySet<string> = new Set([
   'WORMHOLE_ENCRYPTION_KEYS',
 ]);
 
-/** Everything that the platform is configured with, checked and with all defaults filled in. */
-export interface PlatformConfig {
+/** Where things are: what the environment says, checked and with all defaults filled in. */
+export interface Environment {
+  /** PostgreSQL; unset: an embedded one under `paths.stateDir`. */
+  readonly databaseUrl: string | undefined;
+  /** Redis for the queue; unset: the queue lives in PostgreSQL. */
+  readonly redisUrl: string | undefined;
+  /** MongoDB for the logs; unset: they go to PostgreSQL. */
+  readonly mongodbUrl: string | undefined;
+  /** The container engine; unset: the first that answers of the usual ones. */
+  readonly dockerHost: string | undefined;
+  /** The key ring that seals credentials, as text; unset: one is made under `paths.stateDir`. */
+  readonly encryptionKeys: string | undefined;
+  readonly paths: Paths;
+  /** Where the per-run folders with their two sockets are made. */
+  readonly runDir: string;
+  /** A runner image that exists already; unset: it is built and cached. */
+  readonly runnerImage: string | undefined;
+  /** What the runner image is built on; unset: a base is made from the distribution's packages. */
+  readonly baseImage: string | undefined;
+  readonly logLevel: (typeof LOG_LEVELS)[number];
+}
+
+/** Everything that the platform is configured with. */
+export interface PlatformConfig extends Environment {
   /** Two platforms on one container engine differ in this name; it labels every container. */
   readonly instance: string;
   /** Runs in STARTING or RUNNING at once, of all tenants together. */
@@ -139,47 +136,21 @@ export interface PlatformConfig {
     readonly initialDelayMs: number;
     readonly maxDelayMs: number;
   };
-  /** PostgreSQL; unset: an embedded one under `paths.stateDir`. */
-  readonly databaseUrl: string | undefined;
-  /** Redis for the queue; unset: the queue lives in PostgreSQL. */
-  readonly redisUrl: string | undefined;
-  /** MongoDB for the logs; unset: they go to PostgreSQL. */
-  readonly mongodbUrl: string | undefined;
-  /** The container engine; unset: its default socket. */
-  readonly dockerHost: string | undefined;
-  /** The key ring that seals credentials, as text; unset: one is made under `paths.stateDir`. */
-  readonly encryptionKeys: string | undefined;
-  readonly paths: Paths;
-  /** Where the per-run folders with their two sockets are made. */
-  readonly runDir: string;
-  /** A runner image that exists already; unset: it is built and cached. */
-  readonly runnerImage: string | undefined;
-  /** What the runner image is built on; unset: a base is made from the distribution's packages. */
-  readonly baseImage: string | undefined;
-  readonly logLevel: (typeof LOG_LEVELS)[number];
   /** Nothing needs to survive: the embedded PostgreSQL may skip fsync. */
   readonly ephemeral: boolean;
 }
 
-/** Where the configuration comes from. */
-export interface ConfigSource {
-  /** @default - `process.env` */
-  readonly env?: Readonly<Record<string, string | undefined>>;
-  /** The declared file; it must exist. @default - `wormhole.yaml` in the working folder, if there is one */
-  readonly file?: string | undefined;
-}
+type Variables = Readonly<Record<string, string | undefined>>;
 
 /**
- * Reads the environment and the declared file.
- * @throws {WormholeError} CONFIG_INVALID, naming every wrong key, its value (never a secret one) and what is
- *   allowed.
+ * Reads the environment.
+ * @throws {WormholeError} CONFIG_INVALID, naming every wrong variable and what is allowed, never a secret value.
  */
-export function loadConfig(source: ConfigSource = {}): PlatformConfig {
-  const env = withoutEmpty(source.env ?? process.env);
-  const variables = check(environmentSchema, env, 'the environment', SECRET_VARIABLES);
+export function loadEnvironment(from: Variables = process.env): Environment {
+  const env = withoutEmpty(from);
+  const variables = checked(environmentSchema, env, 'the environment', SECRET_VARIABLES);
   const isRoot = process.getuid?.() === 0;
   return {
-    ...readDeclared(source.file),
     databaseUrl: variables.DATABASE_URL,
     redisUrl: variables.REDIS_URL,
     mongodbUrl: variables.MONGODB_URL,
@@ -190,8 +161,24 @@ export function loadConfig(source: ConfigSource = {}): PlatformConfig {
     runnerImage: variables.WORMHOLE_RUNNER_IMAGE,
     baseImage: variables.WORMHOLE_BASE_IMAGE,
     logLevel: variables.WORMHOLE_LOG_LEVEL,
-    ephemeral: false,
   };
+}
+
+/** Where the configuration comes from. */
+export interface ConfigSource {
+  /** @default - `process.env` */
+  readonly env?: Variables;
+  /** The declared file; it must exist. @default - `wormhole.yaml` in the working folder, if there is one */
+  readonly file?: string | undefined;
+}
+
+/**
+ * Reads the environment and the declared file.
+ * @throws {WormholeError} CONFIG_INVALID, naming every wrong key, its value (never a secret one) and what is
+ *   allowed.
+ */
+export function loadConfig(source: ConfigSource = {}): PlatformConfig {
+  return { ...loadEnvironment(source.env), ...readDeclared(source.file), ephemeral: false };
 }
 
 function readDeclared(file: string | undefined): z.infer<typeof declaredSchema> {
@@ -206,15 +193,15 @@ function readDeclared(file: string | undefined): z.infer<typeof declaredSchema> 
     const firstLine = messageOf(error).split('\n', 1)[0] ?? '';
     throw new WormholeError('CONFIG_INVALID', `${path}: ${firstLine.replace(/:$/, '')}`, { cause: error });
   }
-  return check(declaredSchema, document, path, new Set());
+  return checked(declaredSchema, document, path);
 }
 
 /** A variable that is set to nothing counts as unset, as shells and compose files write it. */
-function withoutEmpty(env: Readonly<Record<string, string | undefined>>): Record<string, string | undefined> {
+function withoutEmpty(env: Variables): Variables {
   return Object.fromEntries(Object.entries(env).filter(([, value]) => value !== ''));
 }
 
-function defaultRunDir(env: Readonly<Record<string, string | undefined>>, isRoot: boolean): string {
+function defaultRunDir(env: Variables, isRoot: boolean): string {
   if (isRoot) return '/run/wormhole';
   const session = env['XDG_RUNTIME_DIR'];
   const path = session === undefined ? tmpdir() : session;
@@ -231,57 +218,4 @@ function refuseTwice(context: z.RefinementCtx, list: string, key: string, values
     }
     seen.add(value);
   });
-}
-
-function check<T>(schema: z.ZodType<T>, value: unknown, where: string, secrets: ReadonlySet<string>): T {
-  const result = schema.safeParse(value, { reportInput: true });
-  if (result.success) return result.data;
-  const { issues } = result.error;
-  const shown = issues.slice(0, SHOWN_ISSUES).map((issue) => describe(issue, secrets));
-  const more = issues.length > shown.length ? [`and ${issues.length - shown.length} more`] : [];
-  throw new WormholeError('CONFIG_INVALID', `${where}: ${[...shown, ...more].join('; ')}`);
-}
-
-function describe(issue: z.core.$ZodIssue, secrets: ReadonlySet<string>): string {
-  const path = issue.path.map((key) => (typeof key === 'number' ? `[${key}]` : `.${String(key)}`)).join('');
-  const key = path.replace(/^\./, '') || 'the document';
-  if (issue.code === 'unrecognized_keys') {
-    return `${key}: has no key ${issue.keys.map((unknown) => JSON.stringify(unknown)).join(', ')}; remove it`;
-  }
-  if (issue.input === undefined) return `${key}: is missing; allowed: ${allowed(issue)}`;
-  const value = secrets.has(key)
-    ? 'has a wrong value (not shown, it may be a secret)'
-    : `is ${shown(issue.input)}`;
-  return `${key}: ${value}; allowed: ${allowed(issue)}`;
-}
-
-/** Lists and objects are only named: whatever was put into them by mistake may be a secret. */
-function shown(value: unknown): string {
-  if (Array.isArray(value)) return 'a list';
-  if (typeof value === 'object' && value !== null) return 'an object';
-  const text = JSON.stringify(value);
-  return text.length > SHOWN_VALUE_LENGTH ? `${text.slice(0, SHOWN_VALUE_LENGTH)}…` : text;
-}
-
-function allowed(issue: z.core.$ZodIssue): string {
-  switch (issue.code) {
-    case 'invalid_type':
-      return issue.expected === 'int' ? 'a whole number' : issue.expected;
-    case 'too_small':
-      return `at least ${issue.minimum}${unitOf(issue.origin)}`;
-    case 'too_big':
-      return `at most ${issue.maximum}${unitOf(issue.origin)}`;
-    case 'invalid_value':
-      return issue.values.map((value) => JSON.stringify(value)).join(', ');
-    case 'invalid_format':
-    case 'custom':
-      return issue.message.replace(/^must be /, '');
-    default:
-      return issue.message;
-  }
-}
-
-function unitOf(origin: string): string {
-  if (origin === 'string') return ' characters';
-  return origin === 'array' ? ' entries' : '';
 }
