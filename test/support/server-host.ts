@@ -1,0 +1,79 @@
+/**
+ * The process that owns the servers of one test run. It starts a server when the first test file asks for it, and
+ * stops all of them when its standard input ends: that is when the test run ends, however it ends. It is in a
+ * session of its own, so Ctrl-C ends it through its input only.
+ * Usage: server-host.ts <folder of the run>
+ */
+import { mkdir, rm } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { join } from 'node:path';
+import { once } from 'node:events';
+import { messageOf } from '../../controller/errors.ts';
+import { defaultPaths } from '../../controller/setup/paths.ts';
+import type { Availability } from './availability.ts';
+import type { Servers } from './host-protocol.ts';
+import { startTestMongodb } from './servers/mongodb.ts';
+import { startTestPostgres } from './servers/postgres.ts';
+import { startTestRedis } from './servers/redis.ts';
+import type { StartServer, TestServer } from './servers/server.ts';
+
+const STARTERS: { readonly [K in keyof Servers]: StartServer<Servers[K]> } = {
+  postgres: startTestPostgres,
+  redis: startTestRedis,
+  mongodb: startTestMongodb,
+};
+
+const [folder] = process.argv.slice(2);
+if (folder === undefined) throw new Error('usage: server-host.ts <folder of the run>');
+const { cacheDir } = defaultPaths(process.env, process.getuid?.() === 0);
+const started = new Map<string, Promise<Availability<TestServer<unknown>>>>();
+
+const host = createServer((request, response) => {
+  lease((request.url ?? '').slice(1)).then(
+    (answer) => response.writeHead(200).end(JSON.stringify(answer)),
+    (error: unknown) => response.writeHead(500).end(messageOf(error)),
+  );
+});
+host.listen(join(folder, 'host.sock'));
+await once(host, 'listening');
+process.stdout.write('ready\n');
+
+process.stdin.resume();
+await once(process.stdin, 'end');
+host.close();
+host.closeAllConnections();
+const results = await Promise.allSettled([...started.values()].map(stop));
+await rm(folder, { recursive: true, force: true });
+for (const result of results) {
+  if (result.status === 'rejected') {
+    process.stderr.write(`a test server did not stop: ${messageOf(result.reason)}\n`);
+    process.exitCode = 1;
+  }
+}
+
+async function lease(name: string): Promise<Availability<unknown>> {
+  if (!isServer(name)) throw new Error(`there is no test server "${name}"`);
+  let starting = started.get(name);
+  if (starting === undefined) {
+    starting = start(name);
+    started.set(name, starting);
+  }
+  const server = await starting;
+  return 'missing' in server ? server : { value: server.value.lease() };
+}
+
+function isServer(name: string): name is keyof Servers {
+  return Object.hasOwn(STARTERS, name);
+}
+
+async function start(name: keyof Servers): Promise<Availability<TestServer<unknown>>> {
+  const dir = join(folder as string, name);
+  await mkdir(dir);
+  return STARTERS[name]({ dir, cacheDir, log: (message) => process.stderr.write(`[${name}] ${message}\n`) });
+}
+
+async function stop(starting: Promise<Availability<TestServer<unknown>>>): Promise<void> {
+  // One that did not start has told those who asked for it.
+  const server = await starting.catch(() => ({ missing: 'it did not start' }));
+  if ('value' in server) await server.value.stop();
+}
