@@ -8,10 +8,9 @@ const cut = (text: string): string =>
   text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
 
 const shown = (value: unknown): string => {
+  if (value === undefined) return 'missing';
   try {
-    // JSON has no text for undefined, a function or a symbol.
-    const json: string | undefined = JSON.stringify(value);
-    return cut(json ?? String(value));
+    return cut(JSON.stringify(value));
   } catch {
     return `a ${typeof value} that JSON cannot hold`;
   }
@@ -64,7 +63,11 @@ const problemsOf = (issue: z.core.$ZodIssue): Problem[] => {
  * @returns the value with its defaults filled in.
  * @throws {InvalidValueError} with every problem: key, value and what is allowed.
  */
-export const checked = <Output>(source: string, schema: z.ZodType<Output>, value: unknown): Output => {
+export const checked = <Output, Input>(
+  source: string,
+  schema: z.ZodType<Output, Input>,
+  value: Input,
+): Output => {
   const result = schema.safeParse(value, { reportInput: true });
   if (result.success) return result.data;
   throw new InvalidValueError(source, result.error.issues.flatMap(problemsOf));

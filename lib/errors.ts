@@ -2,7 +2,7 @@
 export interface Problem {
   /** Where the value is, e.g. `tenants[2].maxConcurrent`. */
   readonly key: string;
-  /** The value as JSON, cut to a readable length; `undefined` when it is missing. */
+  /** The value as JSON, cut to a readable length, or `missing`. */
   readonly value: string;
   /** What is allowed there. */
   readonly allowed: string;

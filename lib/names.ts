@@ -8,6 +8,12 @@ export const dnsLabelSchema = z
     '1 to 63 lower-case letters, digits or "-", starting and ending with a letter or digit',
   );
 
+/** The namespace of a tenant's runs. */
+export const tenantNamespaceSchema = dnsLabelSchema.refine(
+  (name) => name !== 'default' && !name.startsWith('kube-'),
+  'a namespace of its own, neither "default" nor one that starts with "kube-"',
+);
+
 /** The name of most Kubernetes objects (RFC 1123 subdomain). */
 export const objectNameSchema = z
   .string()
@@ -40,7 +46,8 @@ export const labelKeySchema = z
   .regex(
     /^(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/,
     'a label key: an optional domain and "/", then 1 to 63 letters, digits, "-", "_" or "."',
-  );
+  )
+  .refine((key) => key !== 'constructor', 'any other label key: cdk8s cannot render this one');
 export const labelValueSchema = z
   .string()
   .regex(

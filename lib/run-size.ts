@@ -15,7 +15,7 @@ export interface RunSize {
    */
   readonly memoryMb?: number;
   /**
-   * Size of the in-memory `/tmp` in MiB, less than `memoryMb`.
+   * Size of the in-memory `/tmp` in MiB; more than `memoryMb` counts as `memoryMb`.
    * @default 64
    */
   readonly tmpMb?: number;
@@ -30,12 +30,6 @@ export const runSizeSchema = z
     cpus: z.number().min(0.05).max(64).default(1),
     memoryMb: z.int().min(32).max(262_144).default(512),
     tmpMb: z.int().min(1).max(65_536).default(64),
-  })
-  .superRefine(({ memoryMb, tmpMb }, context) => {
-    if (tmpMb >= memoryMb) {
-      const message = `less than memoryMb (${memoryMb}): /tmp counts as memory`;
-      context.addIssue({ code: 'custom', path: ['tmpMb'], input: tmpMb, message });
-    }
   })
   .prefault({});
 

@@ -6,6 +6,7 @@ import {
   labelValueSchema,
   objectNameSchema,
   tenantIdSchema,
+  tenantNamespaceSchema,
   uuidSchema,
 } from '../names.ts';
 import { runSizeSchema, type RunSize } from '../run-size.ts';
@@ -136,11 +137,6 @@ const placementSchema = z.strictObject({
   hostUsers: z.literal(false).exactOptional(),
 });
 
-const runNamespaceSchema = dnsLabelSchema.refine(
-  (name) => name !== 'default' && !name.startsWith('kube-'),
-  'a namespace of a tenant, neither "default" nor one that starts with "kube-"',
-);
-
 export const runJobPropsSchema = z
   .strictObject({
     runId: uuidSchema,
@@ -148,7 +144,7 @@ export const runJobPropsSchema = z
     tenantId: tenantIdSchema,
     workflowVersionId: uuidSchema,
     instance: dnsLabelSchema,
-    namespace: runNamespaceSchema,
+    namespace: tenantNamespaceSchema,
     image: z.string(),
     allowImageTag: z.boolean().default(false),
     size: runSizeSchema,

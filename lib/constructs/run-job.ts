@@ -1,3 +1,4 @@
+import { ApiObject, type ApiObjectProps } from 'cdk8s';
 import { Construct } from 'constructs';
 import { k8s } from '../../imports/k8s.ts';
 import { checked } from '../checked.ts';
@@ -16,8 +17,8 @@ export const runJobName = (runId: string, attempt: number): string => `run-${run
  * attempts are the controller's, because only it knows whether the payload was handed out.
  */
 export class RunJob extends Construct {
-  /** The Job, for json patches of what this construct has no property for. */
-  readonly job: k8s.KubeJob;
+  /** The Job, for JSON patches of what this construct has no property for. */
+  readonly job: ApiObject;
 
   /** @throws {InvalidValueError} with every property that is not allowed. */
   constructor(scope: Construct, id: string, props: RunJobProps) {
@@ -31,7 +32,7 @@ export class RunJob extends Construct {
       [LABELS.workflowVersionId]: run.workflowVersionId,
       [LABELS.mode]: 'job',
     };
-    this.job = new k8s.KubeJob(this, 'job', {
+    const manifest = k8s.KubeJob.manifest({
       metadata: { name: runJobName(run.runId, run.attempt), namespace: run.namespace, labels },
       spec: {
         backoffLimit: 0,
@@ -54,6 +55,8 @@ export class RunJob extends Construct {
           spec: runPod(run),
         },
       },
-    });
+    }) as ApiObjectProps;
+    // Not new KubeJob: what a patch adds and Kubernetes 1.28 did not know, it would drop again.
+    this.job = new ApiObject(this, 'job', manifest);
   }
 }

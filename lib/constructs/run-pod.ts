@@ -56,7 +56,13 @@ const volumes = (props: CheckedRunJobProps): k8s.Volume[] => [
       ],
     },
   },
-  { name: 'tmp', emptyDir: { medium: 'Memory', sizeLimit: mebibyteQuantity(props.size.tmpMb) } },
+  {
+    name: 'tmp',
+    emptyDir: {
+      medium: 'Memory',
+      sizeLimit: mebibyteQuantity(Math.min(props.size.tmpMb, props.size.memoryMb)),
+    },
+  },
 ];
 
 /** @returns the pod of a run: one container, no right, no name service, nothing of the host. Satisfies `restricted`. */

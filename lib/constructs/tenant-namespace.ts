@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { k8s } from '../../imports/k8s.ts';
 import { checked } from '../checked.ts';
 import { tenantLabels } from '../labels.ts';
-import { dnsLabelSchema, tenantIdSchema } from '../names.ts';
+import { dnsLabelSchema, tenantIdSchema, tenantNamespaceSchema } from '../names.ts';
 
 /** What all parts of a tenant have in common. */
 export interface TenantScope {
@@ -17,10 +17,7 @@ export interface TenantScope {
 export const tenantScope = {
   tenantId: tenantIdSchema,
   instance: dnsLabelSchema,
-  namespace: dnsLabelSchema.refine(
-    (name) => name !== 'default' && !name.startsWith('kube-'),
-    'a namespace of its own, neither "default" nor one that starts with "kube-"',
-  ),
+  namespace: tenantNamespaceSchema,
 };
 
 /**
