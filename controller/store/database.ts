@@ -22,3 +22,18 @@ export async function transaction<T>(pool: pg.Pool, work: (client: pg.PoolClient
     throw error;
   }
 }
+
+/** SQLSTATE classes of a server that is going away, coming up or out of connections (PostgreSQL, appendix A). */
+const UNAVAILABLE_SQLSTATES = /^(?:08|53|57P)/;
+const UNAVAILABLE_ERRNOS = new Set(['ECONNREFUSED', 'ECONNRESET', 'ENOENT', 'EPIPE', 'ETIMEDOUT']);
+
+/** @returns whether the error says that PostgreSQL cannot be reached now, and not that the query is wrong. */
+export function isDatabaseUnavailable(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  return (
+    UNAVAILABLE_SQLSTATES.test(code) ||
+    UNAVAILABLE_ERRNOS.has(code) ||
+    /^Connection terminated|timeout exceeded when trying to connect/.test(error.message)
+  );
+}

@@ -199,3 +199,33 @@ export async function findRun(db: Queryable, runId: RunId): Promise<RunDetail | 
   );
   return { ...run, steps: steps.rows, attempts: attempts.rows };
 }
+
+/** @returns the run's status, or undefined if there is no such run. */
+export async function findStatus(db: Queryable, runId: RunId): Promise<RunStatus | undefined> {
+  const { rows } = await db.query<{ status: RunStatus }>('SELECT status FROM workflow_runs WHERE id = $1', [
+    runId,
+  ]);
+  return rows[0]?.status;
+}
+
+/** @returns the tenant's QUEUED runs, oldest first. */
+export async function queuedOf(db: Queryable, tenantId: TenantId): Promise<RunId[]> {
+  const { rows } = await db.query<{ id: RunId }>(
+    `SELECT id FROM workflow_runs WHERE tenant_id = $1 AND status = 'QUEUED' ORDER BY id`,
+    [tenantId],
+  );
+  return rows.map((row) => row.id);
+}
+
+/** Records a run that was refused at the door: FAILED from the start, with nothing of its payload. */
+export async function insertRefusedRun(
+  db: Queryable,
+  run: Pick<NewRun, 'id' | 'tenantId' | 'workflowVersionId'> & { readonly reason: Reason; readonly message: string },
+): Promise<void> {
+  await db.query(
+    `INSERT INTO workflow_runs (id, tenant_id, workflow_version_id, status, reason, message, input, request_digest,
+       timeout_ms, limits, finished_at)
+     VALUES ($1, $2, $3, 'FAILED', $4, $5, 'null', ''::bytea, 1, '{}', clock_timestamp()) ON CONFLICT DO NOTHING`,
+    [run.id, run.tenantId, run.workflowVersionId, run.reason, run.message],
+  );
+}

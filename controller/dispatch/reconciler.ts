@@ -1,0 +1,118 @@
+import type pg from 'pg';
+import type { Logger } from 'pino';
+import type { Backend } from '../backends/types.ts';
+import { messageOf } from '../errors.ts';
+import { attemptName, type RunId, type TenantId } from '../model/ids.ts';
+import { DISPATCH_QUEUE } from '../queue/names.ts';
+import type { QueueServer, RunJobData } from '../queue/queue-server.ts';
+import { dropAbandoned, type RunQueues } from '../queue/run-queues.ts';
+import { liveAttempts, type LiveAttempt } from '../store/attempts.ts';
+import { queuedBefore, queuedOf } from '../store/runs.ts';
+import { tenantsWithWork } from '../store/tenants.ts';
+import type { Supervisor } from './supervisor.ts';
+
+const INTERVAL_MS = 5_000;
+/** A run that has been QUEUED for this long is made sure to have a job. */
+const QUEUED_FOR_MS = 10_000;
+/** How many of them are looked at each time, oldest first. */
+const QUEUED_AT_ONCE = 1_000;
+
+/**
+ * Makes what exists agree with what is recorded: PostgreSQL is the record, the queue and the containers follow.
+ * `recover` does it once before a controller leads runs, then it goes on in the background.
+ */
+export class Reconciler {
+  readonly #pool: pg.Pool;
+  readonly #backend: Backend;
+  readonly #supervisor: Supervisor;
+  readonly #queues: RunQueues;
+  readonly #log: Logger;
+  #timer: NodeJS.Timeout | undefined;
+  #pass: Promise<void> = Promise.resolve();
+
+  constructor(pool: pg.Pool, backend: Backend, supervisor: Supervisor, queues: RunQueues, log: Logger) {
+    this.#pool = pool;
+    this.#backend = backend;
+    this.#supervisor = supervisor;
+    this.#queues = queues;
+    this.#log = log;
+  }
+
+  /** Takes over live runs first, removes what belongs to none, then rebuilds what a dead controller left in the queue. */
+  async recover(server: QueueServer): Promise<void> {
+    await this.#adoptLive();
+    await this.#removeOrphans();
+    const dispatch = server.queue<RunJobData>(DISPATCH_QUEUE);
+    await dropAbandoned(dispatch);
+    await dispatch.close();
+    for (const tenantId of (await tenantsWithWork(this.#pool)).keys()) {
+      if (await this.#queues.dropAbandoned(tenantId)) {
+        await this.#queues.enqueueAll(tenantId, await queuedOf(this.#pool, tenantId));
+      }
+    }
+    await this.#enqueueForgotten(0);
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => {
+      this.#pass = this.#pass.then(() => this.#reconcile());
+    }, INTERVAL_MS);
+  }
+
+  async #reconcile(): Promise<void> {
+    try {
+      await this.#adoptLive();
+      await this.#removeOrphans();
+      await this.#enqueueForgotten(QUEUED_FOR_MS);
+    } catch (error) {
+      this.#log.warn({ error: messageOf(error) }, 'reconciliation failed; it is tried again');
+    }
+  }
+
+  async #adoptLive(): Promise<void> {
+    const supervised = this.#supervisor.live;
+    for (const attempt of await liveAttempts(this.#pool)) {
+      if (!supervised.has(attempt.runId)) this.#adopt(attempt);
+    }
+  }
+
+  #adopt(attempt: LiveAttempt): void {
+    const { runId, tenantId } = attempt;
+    this.#log.info({ runId, attempt: attempt.attempt, tenantId }, 'taking over a live run');
+    this.#supervisor.adopt(attempt).then(
+      (outcome) => {
+        if (outcome.kind !== 'retry') return;
+        setTimeout(() => this.#enqueue(tenantId, runId), outcome.delayMs);
+      },
+      (error: unknown) => this.#log.warn({ runId, error: messageOf(error) }, 'could not take over a live run yet'),
+    );
+  }
+
+  #enqueue(tenantId: TenantId, runId: RunId): void {
+    this.#queues
+      .enqueue(tenantId, runId)
+      .catch((error: unknown) => this.#log.warn({ runId, error: messageOf(error) }, 'could not queue a run yet'));
+  }
+
+  /** Containers are listed before the record is read: what is live by then was admitted before it was started. */
+  async #removeOrphans(): Promise<void> {
+    const containers = await this.#backend.list();
+    const live = new Set((await liveAttempts(this.#pool)).map(attemptName));
+    for (const container of containers.filter((c) => !live.has(attemptName(c)))) {
+      this.#log.info({ runId: container.runId, attempt: container.attempt }, 'removing a container of no live run');
+      await this.#backend.remove(container);
+    }
+  }
+
+  async #enqueueForgotten(queuedForMs: number): Promise<void> {
+    const before = new Date(Date.now() - queuedForMs);
+    for (const { tenantId, runId } of await queuedBefore(this.#pool, before, QUEUED_AT_ONCE)) {
+      await this.#queues.enqueue(tenantId, runId);
+    }
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#pass;
+  }
+}

@@ -1,0 +1,64 @@
+import type pg from 'pg';
+import { WormholeError } from '../errors.ts';
+import type { AttemptRef, TenantId } from '../model/ids.ts';
+import { LIMITS } from '../model/limits.ts';
+import type { WorkflowDefinition } from '../model/workflow-definition.ts';
+import { findClaimable } from '../store/attempts.ts';
+import { claimRun } from '../store/run-transitions.ts';
+import type { ClaimedConnection, ClaimResponse } from './messages.ts';
+import { hashToken, newToken } from './tokens.ts';
+
+/** What a claim needs from its surroundings. */
+export interface ClaimContext {
+  readonly pool: pg.Pool;
+  /** Opens the tenant's named connections. One that cannot be had is `UNAVAILABLE` and fails only the steps that use it. */
+  readonly connections: (tenantId: TenantId, keys: readonly string[]) => Promise<Record<string, ClaimedConnection>>;
+  /** @returns the egress proxy's address as the container sees it, and a grant for it. */
+  readonly egress: (ref: AttemptRef, tenantId: TenantId, until: Date) => Promise<ClaimResponse['egress']>;
+}
+
+/**
+ * Hands the payload out, at most once per attempt. Everything that can fail is done before the compare-and-set, so
+ * that a claim is not spent on an answer that is never given.
+ * @throws {WormholeError} CLAIM_REFUSED.
+ */
+export async function claim(context: ClaimContext, ref: AttemptRef, claimToken: string): Promise<ClaimResponse> {
+  const claimTokenHash = hashToken(claimToken);
+  const payload = await findClaimable(context.pool, ref, claimTokenHash);
+  if (payload === undefined) throw refused(ref);
+  const definition = payload.definition as unknown as WorkflowDefinition;
+  const keys = definition.steps.flatMap(({ action }) => (action.auth === undefined ? [] : [action.auth.connection]));
+  const [connections, egress] = await Promise.all([
+    context.connections(payload.tenantId, [...new Set(keys)]),
+    context.egress(ref, payload.tenantId, payload.deadlineAt),
+  ]);
+  const reportToken = newToken();
+  const won = await claimRun(context.pool, ref, { claimTokenHash, reportTokenHash: hashToken(reportToken) });
+  if (!won) throw refused(ref);
+  return {
+    run: {
+      id: payload.runId,
+      attempt: payload.attempt,
+      tenantId: payload.tenantId,
+      workflowVersionId: payload.workflowVersionId,
+    },
+    definition: payload.definition,
+    input: payload.input,
+    connections,
+    deadlineMs: Math.max(0, payload.deadlineAt.getTime() - Date.now()),
+    reportToken,
+    egress,
+    limits: {
+      outputBytes: LIMITS.outputBytes,
+      logMessageBytes: LIMITS.logMessageBytes,
+      logBytesPerRun: LIMITS.logBytesPerRun,
+      responseBytes: LIMITS.responseBytes,
+    },
+  };
+}
+
+const refused = (ref: AttemptRef): WormholeError =>
+  new WormholeError(
+    'CLAIM_REFUSED',
+    `attempt ${ref.attempt} of run ${ref.runId} cannot be claimed: it was claimed before, has ended, or the token is wrong`,
+  );

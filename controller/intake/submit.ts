@@ -1,0 +1,124 @@
+import { createHash } from 'node:crypto';
+import type pg from 'pg';
+import { z } from 'zod';
+import type { RunLimits } from '../backends/types.ts';
+import { WormholeError } from '../errors.ts';
+import { newRunId, type RunId, type TenantId, type WorkflowVersionId } from '../model/ids.ts';
+import { problemOfJson, type Json } from '../model/json.ts';
+import { LIMITS } from '../model/limits.ts';
+import type { Tenant } from '../model/tenant.ts';
+import { workflowDefinitionSchema, type WorkflowDefinition } from '../model/workflow-definition.ts';
+import { transaction } from '../store/database.ts';
+import { countQueued, insertRun } from '../store/runs.ts';
+import { getTenant } from '../store/tenants.ts';
+import { findWorkflowVersion, putWorkflowVersion, type WorkflowVersion } from '../store/workflow-versions.ts';
+
+/** What a run is asked for with: a definition, or a version that was stored before. */
+export type SubmitRequest = {
+  readonly tenantId: TenantId;
+  readonly input: unknown;
+  /** The same key again, for the same request, is the same run. At most 255 characters. */
+  readonly idempotencyKey?: string | undefined;
+  readonly rerunOf?: RunId | undefined;
+  /** @default - a new UUIDv7 */
+  readonly runId?: RunId | undefined;
+} & ({ readonly definition: unknown } | { readonly workflowVersionId: WorkflowVersionId });
+
+export interface Submitted {
+  readonly runId: RunId;
+  /** The idempotency key was used before: this is that run. */
+  readonly deduplicated: boolean;
+}
+
+const IDEMPOTENCY_KEY = /^[\u0021-\u007e]{1,255}$/;
+/** How soon a tenant whose queue is full may try again. */
+const QUEUE_FULL_RETRY_MS = 1_000;
+
+/**
+ * Checks the request and records the run as QUEUED. The caller then adds it to its queue; if the caller dies before,
+ * reconciliation does.
+ * @throws {WormholeError} TENANT_NOT_FOUND, WORKFLOW_NOT_FOUND, DEFINITION_INVALID, INPUT_INVALID, PAYLOAD_INVALID,
+ *   QUEUE_FULL (with a retry hint), IDEMPOTENCY_CONFLICT.
+ */
+export async function submitRun(pool: pg.Pool, request: SubmitRequest): Promise<Submitted> {
+  const input = checkInput(request.input);
+  const definition = 'definition' in request ? parseDefinition(request.definition) : undefined;
+  if (request.idempotencyKey !== undefined && !IDEMPOTENCY_KEY.test(request.idempotencyKey)) {
+    throw new WormholeError('PAYLOAD_INVALID', 'the idempotency key must be 1 to 255 printable ASCII characters');
+  }
+  return await transaction(pool, async (db) => {
+    const tenant = await getTenant(db, request.tenantId);
+    if ((await countQueued(db, tenant.id, tenant.maxQueued + 1)) >= tenant.maxQueued) {
+      throw new WormholeError(
+        'QUEUE_FULL',
+        `tenant "${tenant.id}" has ${tenant.maxQueued} runs queued, which is its limit; try again later or raise maxQueued`,
+        { retryAfterMs: QUEUE_FULL_RETRY_MS },
+      );
+    }
+    const version =
+      definition === undefined
+        ? await findWorkflowVersion(db, tenant.id, (request as { workflowVersionId: WorkflowVersionId }).workflowVersionId)
+        : await putWorkflowVersion(db, tenant.id, definition);
+    if (version === undefined) {
+      throw new WormholeError(
+        'WORKFLOW_NOT_FOUND',
+        `tenant "${tenant.id}" has no workflow version with the id that the run names; submit the definition once to store it`,
+      );
+    }
+    return await insertRun(db, {
+      id: request.runId ?? newRunId(),
+      tenantId: tenant.id,
+      workflowVersionId: version.id,
+      input,
+      ...boundsOf(tenant, version),
+      idempotencyKey: request.idempotencyKey ?? null,
+      requestDigest: digestOf(version.id, input),
+      rerunOf: request.rerunOf ?? null,
+    });
+  });
+}
+
+/** @throws {WormholeError} DEFINITION_INVALID, naming the first keys that are wrong. */
+export function parseDefinition(definition: unknown): WorkflowDefinition {
+  const problem = problemOfJson(definition, LIMITS.definitionBytes);
+  if (problem !== null) throw new WormholeError('DEFINITION_INVALID', `the workflow definition ${problem}`);
+  const parsed = workflowDefinitionSchema.safeParse(definition);
+  if (parsed.success) return parsed.data;
+  throw new WormholeError('DEFINITION_INVALID', `the workflow definition is wrong: ${issuesOf(parsed.error)}`);
+}
+
+const SHOWN_ISSUES = 5;
+
+function issuesOf(error: z.ZodError): string {
+  const shown = error.issues
+    .slice(0, SHOWN_ISSUES)
+    .map((issue) => `${issue.path.join('.') || 'the document'}: ${issue.message}`);
+  const more = error.issues.length - shown.length;
+  return [...shown, ...(more > 0 ? [`and ${more} more`] : [])].join('; ');
+}
+
+function checkInput(input: unknown): Json {
+  const value = input === undefined ? {} : input;
+  const problem = problemOfJson(value, LIMITS.inputBytes);
+  if (problem !== null) throw new WormholeError('INPUT_INVALID', `the input ${problem}`);
+  return value as Json;
+}
+
+/** @returns the run's deadline and limits: what the workflow asks for, never more than the tenant has. */
+function boundsOf(
+  tenant: Tenant,
+  { definition }: WorkflowVersion,
+): { timeoutMs: number; limits: RunLimits; retryAfterClaim: boolean } {
+  return {
+    timeoutMs: Math.min(definition.timeoutMs, tenant.maxTimeoutMs),
+    limits: {
+      ...tenant.limits,
+      cpus: Math.min(definition.limits.cpus ?? tenant.limits.cpus, tenant.limits.cpus),
+      memoryMb: Math.min(definition.limits.memoryMb ?? tenant.limits.memoryMb, tenant.limits.memoryMb),
+    },
+    retryAfterClaim: definition.retryAfterClaim,
+  };
+}
+
+const digestOf = (version: WorkflowVersionId, input: Json): Buffer =>
+  createHash('sha256').update(version).update(JSON.stringify(input)).digest();
