@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type Dockerode from 'dockerode';
 import type { ContainerInspectInfo } from 'dockerode';
 import type { Logger } from 'pino';
@@ -14,6 +15,8 @@ import { RunFolders } from './run-folder.ts';
 
 const QUICK_CALL_MS = 30_000;
 const START_CALL_MS = 60_000;
+const NAME_TRIES = 40;
+const NAME_RETRY_MS = 50;
 
 export interface DockerBackendOptions {
   readonly docker: Dockerode;
@@ -44,22 +47,27 @@ export class DockerBackend implements Backend {
 
   async start(spec: AttemptSpec): Promise<BackendAttempt> {
     const what = `run ${spec.runId}, attempt ${spec.attempt}`;
+    let mayRemove = true;
     try {
       const folder = await this.#folders.create(spec, spec.claimToken);
-      const [containerId] = await Promise.all([
-        this.#create(spec, folder),
+      // Both are waited for, also when one fails: nothing is under way any more when it is cleaned up.
+      const [container, channels] = await Promise.allSettled([
+        this.#createOrFind(spec, folder, what),
         this.#options.channels.open(spec, folder),
       ]);
-      if (containerId === undefined) return await this.#startExisting(spec, what);
-      await this.#container(containerId).start({ abortSignal: AbortSignal.timeout(START_CALL_MS) });
-      return { ...refOf(spec), tenantId: spec.tenantId, containerId, state: 'running' };
+      if (container.status === 'rejected') throw startError(container.reason, what);
+      mayRemove = typeof container.value === 'string';
+      if (channels.status === 'rejected') throw startError(channels.reason, what);
+      const attempt =
+        typeof container.value === 'string'
+          ? created(spec, container.value)
+          : this.#recognise(spec, container.value, what);
+      if (attempt.state !== 'created') return attempt;
+      await this.#startContainer(attempt.containerId);
+      return { ...attempt, state: 'running' };
     } catch (error) {
-      await this.remove(spec).catch((e: unknown) =>
-        this.#options.log.warn(
-          { ...refOf(spec), error: messageOf(e) },
-          'a failed start could not be cleaned up yet',
-        ),
-      );
+      // A container that was there before is not for this call to remove.
+      if (mayRemove) await this.#removeFailed(spec);
       throw startError(error, what);
     }
   }
@@ -152,43 +160,77 @@ export class DockerBackend implements Backend {
     return framed === undefined ? '' : unframe(framed);
   }
 
-  /** @returns the new container's id, or undefined when the name is taken. */
-  async #create(spec: AttemptSpec, folder: string): Promise<string | undefined> {
+  /** @returns the id of the new container, or the one that has its name already. */
+  async #createOrFind(
+    spec: AttemptSpec,
+    folder: string,
+    what: string,
+  ): Promise<string | ContainerInspectInfo> {
     const { image, instance, security, docker } = this.#options;
-    const container = await accepting(
-      [409],
-      docker.createContainer({
-        ...containerSpec(spec, { image, instance, folder, security }),
-        abortSignal: AbortSignal.timeout(START_CALL_MS),
-      }),
+    const name = containerName(instance, spec);
+    for (let tries = 1; tries <= NAME_TRIES; tries += 1) {
+      const container = await accepting(
+        [409],
+        docker.createContainer({
+          ...containerSpec(spec, { image, instance, folder, security }),
+          abortSignal: AbortSignal.timeout(START_CALL_MS),
+        }),
+      );
+      const found = container?.id ?? (await this.#inspect(name));
+      if (found !== undefined) return found;
+      // The name is taken and yet nobody has it: another call is just creating or removing that container.
+      await delay(NAME_RETRY_MS);
+    }
+    throw new BackendError(
+      'UNSCHEDULABLE',
+      `${what}: the container name "${name}" stays taken by no container`,
+      {
+        retryable: true,
+      },
     );
-    return container?.id;
   }
 
-  /** The attempt's container is there already: somebody started this attempt before. */
-  async #startExisting(spec: AttemptSpec, what: string): Promise<BackendAttempt> {
-    const info = await this.#find(spec);
-    const existing = info && attemptOf(info);
-    if (existing?.tenantId !== spec.tenantId) {
-      throw new BackendError(
-        'ADMISSION_DENIED',
-        `${what}: the container name "${containerName(this.#options.instance, spec)}" is taken by a container that is not this attempt's: remove it`,
-        { retryable: false },
-      );
-    }
-    if (existing.state !== 'created') return existing;
+  /** @returns the attempt as the container that was there before shows it. */
+  #recognise(spec: AttemptSpec, info: ContainerInspectInfo, what: string): BackendAttempt {
+    const attempt = this.#isOurs(info, spec) ? attemptOf(info) : undefined;
+    if (attempt?.tenantId === spec.tenantId) return attempt;
+    throw new BackendError(
+      'ADMISSION_DENIED',
+      `${what}: the container name "${info.Name.slice(1)}" is taken by a container that is not this attempt's: remove it`,
+      { retryable: false },
+    );
+  }
+
+  /** 304: somebody else has started it in the meantime. */
+  async #startContainer(containerId: string): Promise<void> {
     await accepting(
       [304],
-      this.#container(existing.containerId).start({ abortSignal: AbortSignal.timeout(START_CALL_MS) }),
+      this.#container(containerId).start({ abortSignal: AbortSignal.timeout(START_CALL_MS) }),
     );
-    return { ...existing, state: 'running' };
+  }
+
+  async #removeFailed(ref: AttemptRef): Promise<void> {
+    try {
+      await this.remove(ref);
+    } catch (error) {
+      // The controller removes every attempt that has ended: what is left now goes then.
+      this.#options.log.warn(
+        { ...refOf(ref), error: messageOf(error) },
+        'could not clean up after a failed start',
+      );
+    }
   }
 
   /** @returns the attempt's container, or undefined when there is none, or one that is not ours to touch. */
   async #find(ref: AttemptRef): Promise<ContainerInspectInfo | undefined> {
     const info = await this.#inspect(containerName(this.#options.instance, ref));
-    const ours = Object.entries(identityLabels(this.#options.instance, ref));
-    return ours.every(([label, value]) => info?.Config.Labels[label] === value) ? info : undefined;
+    return info !== undefined && this.#isOurs(info, ref) ? info : undefined;
+  }
+
+  #isOurs(info: ContainerInspectInfo, ref: AttemptRef): boolean {
+    return Object.entries(identityLabels(this.#options.instance, ref)).every(
+      ([label, value]) => info.Config.Labels[label] === value,
+    );
   }
 
   #inspect(idOrName: string): Promise<ContainerInspectInfo | undefined> {
@@ -202,6 +244,13 @@ export class DockerBackend implements Backend {
     return this.#options.docker.getContainer(idOrName);
   }
 }
+
+const created = (spec: AttemptSpec, containerId: string): BackendAttempt => ({
+  ...refOf(spec),
+  tenantId: spec.tenantId,
+  containerId,
+  state: 'created',
+});
 
 const refOf = ({ runId, attempt }: AttemptRef): AttemptRef => ({ runId, attempt });
 

@@ -21,6 +21,15 @@ export async function accepting<T>(statuses: readonly number[], call: Promise<T>
   }
 }
 
+/** @returns whether the engine could not be reached, broke off, or took too long. */
+function isConnectionError(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  if (error.name === 'AbortError' || error.name === 'TimeoutError') return true;
+  const code = 'code' in error ? error.code : undefined;
+  const syscall = 'syscall' in error ? error.syscall : undefined;
+  return syscall === 'connect' || code === 'ECONNRESET' || code === 'EPIPE';
+}
+
 /** The image's entry point does not exist or cannot be executed: the runtime says so with these words. */
 const BROKEN_ENTRY_POINT =
   /executable file not found|exec format error|no such file or directory: unknown|permission denied: unknown/;
@@ -33,7 +42,7 @@ export function startError(error: unknown, what: string): BackendError {
   if (error instanceof BackendError) return error;
   const status = engineStatus(error);
   const text = messageOf(error).trim();
-  if (status === null) {
+  if (isConnectionError(error)) {
     return new BackendError(
       'NODE_LOST',
       `${what}: the container engine does not answer (${text}); is it running?`,
@@ -42,6 +51,12 @@ export function startError(error: unknown, what: string): BackendError {
         cause: error,
       },
     );
+  }
+  if (status === null) {
+    return new BackendError('UNSCHEDULABLE', `${what}: this machine cannot prepare it: ${text}`, {
+      retryable: true,
+      cause: error,
+    });
   }
   if (status === 404 && /no such image/i.test(text)) {
     return new BackendError('IMAGE_PULL_FAILED', `${what}: ${text}; build it, or set its name`, {

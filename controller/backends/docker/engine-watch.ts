@@ -114,12 +114,13 @@ async function* connection(
       if (!abortSignal.aborted)
         inbox.emit('error', error ?? new Error('the engine ended its stream of events'));
     };
-    stream.on('error', broken);
     stream.on('close', broken);
-    createInterface({ input: stream }).on('line', (line) => {
-      const change = parseEvent(line);
-      if (change !== undefined) inbox.emit('change', change);
-    });
+    createInterface({ input: stream })
+      .on('error', broken)
+      .on('line', (line) => {
+        const change = parseEvent(line);
+        if (change !== undefined) inbox.emit('change', change);
+      });
     docker
       .listContainers({ all: true, filters: { label: filter }, abortSignal })
       .then(

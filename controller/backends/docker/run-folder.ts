@@ -1,4 +1,5 @@
-import { chmod, mkdir, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { randomUUID } from 'node:crypto';
+import { chmod, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { WormholeError } from '../../errors.ts';
 import { attemptName, type AttemptRef } from '../../model/ids.ts';
@@ -38,12 +39,14 @@ export class RunFolders {
     const folder = this.pathOf(ref);
     await mkdir(this.#dir, { recursive: true, mode: 0o700 });
     await mkdir(folder, { recursive: true, mode: 0o755 });
-    const token = join(folder, 'claim-token');
-    // Renamed into place: a container that is there already never reads half a token.
-    await writeFile(`${token}.new`, claimToken, { mode: 0o444 });
     // The process's umask may have taken away what the container's user needs.
-    await Promise.all([chmod(this.#dir, 0o700), chmod(folder, 0o755), chmod(`${token}.new`, 0o444)]);
-    await rename(`${token}.new`, token);
+    await Promise.all([chmod(this.#dir, 0o700), chmod(folder, 0o755)]);
+    // Renamed into place: a container that is there already never reads half a token.
+    const written = join(folder, randomUUID());
+    await using file = await open(written, 'wx');
+    await file.writeFile(claimToken);
+    await file.chmod(0o444);
+    await rename(written, join(folder, 'claim-token'));
     return folder;
   }
 
