@@ -10,7 +10,7 @@ export const SCHEMA_FILE = new URL('../docs/workflow-definition.schema.json', im
 
 /** @returns the JSON Schema of a workflow definition as people write it: what has a default may be left out. */
 export async function workflowSchemaText(): Promise<string> {
-  const { $schema, $defs: _anyJson, ...schema } = z.toJSONSchema(workflowDefinitionSchema, { io: 'input' });
+  const { $schema, ...schema } = z.toJSONSchema(workflowDefinitionSchema, { io: 'input' });
   const document = {
     $schema,
     title: 'Wormhole workflow definition',
@@ -18,7 +18,9 @@ export async function workflowSchemaText(): Promise<string> {
     ...schema,
   };
   // The only references are to z.json(), which is any JSON: an empty schema says the same in fewer words.
-  const text = JSON.stringify(document, (key, value: unknown) => (key === '$ref' ? undefined : value));
+  const text = JSON.stringify(document, (key, value: unknown) =>
+    key === '$ref' || key === '$defs' ? undefined : value,
+  );
   return await format(text, { ...(await resolveConfig(fileURLToPath(SCHEMA_FILE))), parser: 'json' });
 }
 

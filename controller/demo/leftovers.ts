@@ -1,0 +1,118 @@
+import { execFile } from 'node:child_process';
+import { readdir, readFile } from 'node:fs/promises';
+import { setTimeout as delay } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import type Dockerode from 'dockerode';
+import { LABELS, MANAGED_BY } from '../model/labels.ts';
+import { findDemoFolders, isDemoInstance, removeDemoFolder, type DemoFolder } from './demo-folder.ts';
+
+const run = promisify(execFile);
+
+/** Processes that were asked to end get this long before they are killed. */
+const END_MS = 5000;
+const END_POLL_MS = 50;
+const LINE_BYTES = 64 * 1024 * 1024;
+
+/** What there is of one demo beside its folder. */
+export interface Leftovers {
+  readonly containers: readonly string[];
+  readonly processes: readonly number[];
+}
+
+/** @returns the containers of a demo and its processes, but for this one. */
+export async function findLeftovers(docker: Dockerode, folder: DemoFolder): Promise<Leftovers> {
+  const [containers, processes] = await Promise.all([
+    listContainers(docker, (instance) => instance === folder.instance),
+    processesOf(folder),
+  ]);
+  return { containers, processes };
+}
+
+/**
+ * Removes what demos that were killed have left: containers, processes, folders.
+ * @returns how much that was.
+ */
+export async function removeLeftovers(docker: Dockerode): Promise<{ demos: number; containers: number }> {
+  const folders = await findDemoFolders();
+  const live = new Set(folders.filter(({ isLive }) => isLive).map(({ instance }) => instance));
+  const containers = await listContainers(
+    docker,
+    (instance) => isDemoInstance(instance) && !live.has(instance),
+  );
+  await Promise.all(containers.map((id) => removeContainer(docker, id)));
+  const dead = folders.filter(({ isLive }) => !isLive);
+  for (const folder of dead) {
+    await endProcesses(folder);
+    removeDemoFolder(folder);
+  }
+  return { demos: dead.length, containers: containers.length };
+}
+
+async function listContainers(docker: Dockerode, isWanted: (instance: string) => boolean): Promise<string[]> {
+  const containers = await docker.listContainers({
+    all: true,
+    filters: { label: [`${LABELS.managedBy}=${MANAGED_BY}`, LABELS.instance] },
+  });
+  return containers.filter(({ Labels }) => isWanted(Labels[LABELS.instance] ?? '')).map(({ Id }) => Id);
+}
+
+async function removeContainer(docker: Dockerode, id: string): Promise<void> {
+  try {
+    await docker.getContainer(id).remove({ force: true, v: true });
+  } catch (error) {
+    // Gone, or somebody else is removing it.
+    const { statusCode } = error as { statusCode?: number };
+    if (statusCode !== 404 && statusCode !== 409) throw error;
+  }
+}
+
+/** Ends what runs with the demo's folder on its command line: PostgreSQL, the watchdog. */
+async function endProcesses(folder: DemoFolder): Promise<void> {
+  const giveUpAt = Date.now() + END_MS;
+  for (const pid of await processesOf(folder)) signal(pid, 'SIGTERM');
+  for (;;) {
+    const processes = await processesOf(folder);
+    if (processes.length === 0) return;
+    if (Date.now() > giveUpAt) processes.forEach((pid) => signal(pid, 'SIGKILL'));
+    await delay(END_POLL_MS);
+  }
+}
+
+function signal(pid: number, name: 'SIGTERM' | 'SIGKILL'): void {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error;
+  }
+}
+
+async function processesOf(folder: DemoFolder): Promise<number[]> {
+  const commands = process.platform === 'linux' ? await commandsFromProc() : await commandsFromPs();
+  return commands
+    .filter(({ pid, command }) => pid !== process.pid && command.includes(folder.path))
+    .map(({ pid }) => pid);
+}
+
+interface CommandLine {
+  readonly pid: number;
+  readonly command: string;
+}
+
+async function commandsFromProc(): Promise<CommandLine[]> {
+  const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name));
+  return await Promise.all(
+    pids.map(async (pid) => ({
+      pid: Number(pid),
+      // A process that has ended meanwhile has no command line.
+      command: await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''),
+    })),
+  );
+}
+
+async function commandsFromPs(): Promise<CommandLine[]> {
+  const { stdout } = await run('ps', ['-axww', '-o', 'pid=,command='], { maxBuffer: LINE_BYTES });
+  return stdout.split('\n').map((line) => {
+    const [, pid, command] = /^\s*(\d+)\s(.*)$/.exec(line) ?? [];
+    return { pid: Number(pid), command: command ?? '' };
+  });
+}
