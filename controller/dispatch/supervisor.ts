@@ -74,6 +74,11 @@ export class Supervisor {
     return await this.#once(attempt.runId, () => this.#takeOver(attempt));
   }
 
+  /** Resolves when no run is being supervised. */
+  async idle(): Promise<void> {
+    while (this.#live.size > 0) await Promise.allSettled(this.#live.values());
+  }
+
   async #once(runId: RunId, work: () => Promise<Outcome>): Promise<Outcome> {
     const running = this.#live.get(runId);
     if (running !== undefined) return await running;

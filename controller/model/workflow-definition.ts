@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { LIMITS } from './limits.ts';
 
-const key = z
+/** The key of a step or a connection. */
+export const workflowKeySchema = z
   .string()
   .regex(/^[A-Za-z][A-Za-z0-9_-]{0,62}$/, 'must be a letter, then up to 62 letters, digits, "_" or "-"')
   .refine((k) => !['constructor', 'prototype'].includes(k), 'is a reserved name');
@@ -47,7 +48,7 @@ const httpAction = z.strictObject({
   headers: z.record(httpToken, template).default({}),
   query: z.record(z.string().min(1).max(256), z.json()).default({}).describe('Query parameters; an array repeats.'),
   body: z.json().optional().describe('Sent as JSON; strings in it may be templates.'),
-  auth: z.strictObject({ connection: key }).optional().describe("Which of the tenant's connections to use."),
+  auth: z.strictObject({ connection: workflowKeySchema }).optional().describe("Which of the tenant's connections to use."),
   inputSchema: jsonSchema.optional().describe('JSON Schema that the rendered body must satisfy.'),
   outputSchema: jsonSchema.optional().describe("JSON Schema that the response's body must satisfy."),
   timeoutMs: z.int().min(1).max(LIMITS.timeoutMs).default(30_000).describe('Limit of one try.'),
@@ -55,7 +56,7 @@ const httpAction = z.strictObject({
 });
 
 const step = z.strictObject({
-  key: key.describe('Unique in the workflow; later steps read `steps.<key>`.'),
+  key: workflowKeySchema.describe('Unique in the workflow; later steps read `steps.<key>`.'),
   action: httpAction,
   when: condition.optional(),
   continueOnError: z.boolean().default(false).describe('A failure of this step does not fail the run.'),

@@ -33,6 +33,19 @@ export interface QueueServer {
   close(): Promise<void>;
 }
 
+/** Opens Redis when there is one, otherwise the PostgreSQL of the record. */
+export function openQueueServer(options: {
+  readonly databaseUrl: string;
+  readonly redisUrl?: string | undefined;
+  /** On PostgreSQL: every worker takes one. */
+  readonly maxConnections: number;
+  readonly onError: (error: Error) => void;
+}): QueueServer {
+  return options.redisUrl === undefined
+    ? postgresQueueServer(options.databaseUrl, options)
+    : redisQueueServer(options.redisUrl, options.onError);
+}
+
 const JOB_OPTIONS = { removeOnComplete: true, removeOnFail: true } as const;
 const workerOptions = (concurrency: number) => ({
   concurrency,

@@ -1,0 +1,220 @@
+import pg from 'pg';
+import { WormholeError } from './errors.ts';
+import { submitRun, type Submitted, type SubmitRequest } from './intake/submit.ts';
+import { storedCredentialsSchema, type StoredCredentials } from './model/connection.ts';
+import type { RunId, TenantId } from './model/ids.ts';
+import { isTerminal, type RunStatus } from './model/run-status.ts';
+import type { Tenant } from './model/tenant.ts';
+import { workflowKeySchema } from './model/workflow-definition.ts';
+import { openQueueServer, type QueueServer } from './queue/queue-server.ts';
+import { RunQueues } from './queue/run-queues.ts';
+import { KeyRing } from './secrets/cipher.ts';
+import { sealCredentials } from './secrets/sealed.ts';
+import {
+  deleteConnection,
+  listConnections,
+  upsertConnection,
+  type ConnectionSummary,
+} from './store/connections.ts';
+import { transaction } from './store/database.ts';
+import { openLogStore } from './store/logs/open.ts';
+import type { LogPage, LogStore } from './store/logs/types.ts';
+import { Notifications, waitForRun, type RunChange } from './store/notifications.ts';
+import { requestCancel } from './store/run-transitions.ts';
+import { findRun, listRuns, type RunDetail, type RunSummary } from './store/runs.ts';
+import { getTenant, listTenants, upsertTenant, type TenantUsage } from './store/tenants.ts';
+
+/** Where the platform's servers are. */
+export interface ClientOptions {
+  readonly databaseUrl: string;
+  /** The queue's Redis; unset: the queue lives in PostgreSQL. */
+  readonly redisUrl?: string | undefined;
+  /** The logs' MongoDB; unset: they are in PostgreSQL. */
+  readonly mongodbUrl?: string | undefined;
+  /** The key ring that seals connections, as text: `id:base64`, the primary first. */
+  readonly encryptionKeys: string;
+  /** Told of lost connections, which are made again. @default - nothing is told */
+  readonly onError?: (error: Error) => void;
+}
+
+/** A producer needs no workers, so few connections do. */
+const QUEUE_CONNECTIONS = 4;
+const POOL_CONNECTIONS = 8;
+
+/** Connects to a platform that runs, from any process. @throws when PostgreSQL cannot be reached. */
+export async function connectClient(options: ClientOptions): Promise<Client> {
+  const onError = options.onError ?? (() => undefined);
+  const pool = new pg.Pool({ connectionString: options.databaseUrl, max: POOL_CONNECTIONS });
+  pool.on('error', onError);
+  const notifications = new Notifications(options.databaseUrl, onError);
+  try {
+    await notifications.start();
+    const server = openQueueServer({ ...options, maxConnections: QUEUE_CONNECTIONS, onError });
+    const logs = await openLogStore({ pool, mongodbUrl: options.mongodbUrl });
+    const client = new Client({ pool, notifications, server, logs, keys: KeyRing.parse(options.encryptionKeys) });
+    client.onClose(async () => {
+      await logs.close();
+      await server.close();
+      await notifications.close();
+      await pool.end();
+    });
+    return client;
+  } catch (error) {
+    await notifications.close();
+    await pool.end();
+    throw error;
+  }
+}
+
+/** What a client works with; it closes none of it. */
+export interface ClientParts {
+  readonly pool: pg.Pool;
+  readonly notifications: Notifications;
+  readonly server: QueueServer;
+  readonly logs: LogStore;
+  readonly keys: KeyRing;
+}
+
+/** The producer library: tenants, connections, and runs from submission to their logs. */
+export class Client {
+  readonly #parts: ClientParts;
+  readonly #queues: RunQueues;
+  #onClose: () => Promise<void> = () => Promise.resolve();
+
+  constructor(parts: ClientParts) {
+    this.#parts = parts;
+    this.#queues = new RunQueues(parts.server);
+  }
+
+  /** What `close` does besides closing the queues. */
+  onClose(work: () => Promise<void>): void {
+    this.#onClose = work;
+  }
+
+  /** Creates tenants, or gives them these settings from now on. All or none. */
+  async applyTenants(tenants: readonly Tenant[]): Promise<void> {
+    await transaction(this.#parts.pool, async (db) => {
+      for (const tenant of tenants) await upsertTenant(db, tenant);
+    });
+  }
+
+  /** @returns all tenants with their settings and how much of them is in use. */
+  async tenants(): Promise<TenantUsage[]> {
+    return await listTenants(this.#parts.pool);
+  }
+
+  /**
+   * Stores credentials, encrypted, under a key that the tenant's workflows name.
+   * @throws {WormholeError} TENANT_NOT_FOUND; PAYLOAD_INVALID for credentials that are none, without their values.
+   */
+  async putConnection(tenantId: TenantId, key: string, credentials: StoredCredentials): Promise<void> {
+    if (!workflowKeySchema.safeParse(key).success) {
+      throw new WormholeError(
+        'PAYLOAD_INVALID',
+        `connection key ${JSON.stringify(key.slice(0, 80))} must be a letter, then up to 62 letters, digits, "_" or "-"`,
+      );
+    }
+    const parsed = storedCredentialsSchema.safeParse(credentials);
+    if (!parsed.success) {
+      const issue = parsed.error.issues[0];
+      const where = issue?.path.join('.') || 'the document';
+      throw new WormholeError('PAYLOAD_INVALID', `connection "${key}": ${where}: ${issue?.message ?? 'is wrong'}`);
+    }
+    await getTenant(this.#parts.pool, tenantId);
+    const sealed = sealCredentials(this.#parts.keys, { tenantId, key }, parsed.data);
+    await upsertConnection(this.#parts.pool, tenantId, { key, kind: parsed.data.kind, sealed });
+  }
+
+  /** @returns the tenant's connections, without their credentials. */
+  async connections(tenantId: TenantId): Promise<ConnectionSummary[]> {
+    await getTenant(this.#parts.pool, tenantId);
+    return await listConnections(this.#parts.pool, tenantId);
+  }
+
+  /** @throws {WormholeError} CONNECTION_NOT_FOUND. */
+  async removeConnection(tenantId: TenantId, key: string): Promise<void> {
+    if (!(await deleteConnection(this.#parts.pool, tenantId, key))) {
+      throw new WormholeError('CONNECTION_NOT_FOUND', `tenant "${tenantId}" has no connection "${key}"`);
+    }
+  }
+
+  /** Records the run as QUEUED and queues it; see {@link submitRun} for what it refuses. */
+  async submit(request: SubmitRequest): Promise<Submitted> {
+    const submitted = await submitRun(this.#parts.pool, request);
+    // Also for a run that was there already: whoever submitted it first may have died in between.
+    await this.#queues.enqueue(request.tenantId, submitted.runId);
+    return submitted;
+  }
+
+  /** Submits the run's workflow version and input again, as a new run. @throws {WormholeError} RUN_NOT_FOUND and what `submit` throws. */
+  async rerun(runId: RunId): Promise<Submitted> {
+    const { tenantId, workflowVersionId, input } = await this.run(runId);
+    return await this.submit({ tenantId, workflowVersionId, input, rerunOf: runId });
+  }
+
+  /** @throws {WormholeError} RUN_NOT_FOUND. */
+  async run(runId: RunId): Promise<RunDetail> {
+    const run = await findRun(this.#parts.pool, runId);
+    if (run === undefined) throw notFound(runId);
+    return run;
+  }
+
+  /** @returns runs, newest first; at most 100 unless told otherwise. */
+  async runs(filter: {
+    readonly tenantId?: TenantId | undefined;
+    readonly status?: RunStatus | undefined;
+    readonly limit?: number | undefined;
+  }): Promise<RunSummary[]> {
+    return await listRuns(this.#parts.pool, filter);
+  }
+
+  /**
+   * Asks for the run's cancellation: at once if it is QUEUED, otherwise when its container has ended.
+   * @throws {WormholeError} RUN_NOT_FOUND, RUN_ALREADY_ENDED.
+   */
+  async cancel(runId: RunId): Promise<void> {
+    const before = await findRun(this.#parts.pool, runId);
+    if (before === undefined) throw notFound(runId);
+    if (isTerminal(before.status)) {
+      throw new WormholeError('RUN_ALREADY_ENDED', `run ${runId} has ended as ${before.status}`);
+    }
+    await requestCancel(this.#parts.pool, runId);
+  }
+
+  /** Reads the run's log, page by page. @throws {WormholeError} RUN_NOT_FOUND. */
+  async logs(
+    runId: RunId,
+    options: { readonly after?: string | undefined; readonly limit?: number | undefined } = {},
+  ): Promise<LogPage> {
+    const { tenantId } = await this.run(runId);
+    return await this.#parts.logs.read({
+      tenantId,
+      runId,
+      ...(options.after !== undefined && { after: options.after }),
+      ...(options.limit !== undefined && { limit: options.limit }),
+    });
+  }
+
+  /** Streams what changes about any run until `signal` aborts. */
+  changes(signal: AbortSignal): AsyncIterable<RunChange> {
+    return this.#parts.notifications.changes(signal);
+  }
+
+  /** Resolves with the run when it has ended. @throws {WormholeError} RUN_NOT_FOUND; the signal's reason. */
+  async waitFor(runId: RunId, signal: AbortSignal = new AbortController().signal): Promise<RunDetail> {
+    const look = async (): Promise<RunDetail | undefined> => {
+      const run = await this.run(runId);
+      return isTerminal(run.status) ? run : undefined;
+    };
+    return await waitForRun(this.#parts.notifications, runId, look, signal);
+  }
+
+  /** Closes what the client opened. */
+  async close(): Promise<void> {
+    await this.#queues.close();
+    await this.#onClose();
+  }
+}
+
+const notFound = (runId: RunId): WormholeError =>
+  new WormholeError('RUN_NOT_FOUND', `run ${runId} does not exist; "wormhole ls" shows the newest ones`);

@@ -1,0 +1,49 @@
+import { join } from 'node:path';
+import type { RunChannels } from './backends/docker/channels.ts';
+import type { EgressProxy } from './egress/proxy.ts';
+import type { Gateway } from './gateway/gateway.ts';
+import { attemptName, type AttemptRef } from './model/ids.ts';
+
+/** What a container without a network sees of the platform: the gateway and the egress proxy, on a socket each. */
+export class RunSockets implements RunChannels {
+  readonly #gateway: Gateway;
+  readonly #proxy: EgressProxy;
+  readonly #open = new Map<string, Promise<readonly (() => Promise<void>)[]>>();
+
+  constructor(gateway: Gateway, proxy: EgressProxy) {
+    this.#gateway = gateway;
+    this.#proxy = proxy;
+  }
+
+  async open(ref: AttemptRef, folder: string): Promise<void> {
+    const name = attemptName(ref);
+    const opening =
+      this.#open.get(name) ??
+      Promise.all([
+        this.#gateway.listenOn(join(folder, 'gateway.sock'), ref),
+        this.#proxy.listenOn(join(folder, 'egress.sock'), ref),
+      ]);
+    this.#open.set(name, opening);
+    try {
+      await opening;
+    } catch (error) {
+      this.#open.delete(name);
+      throw error;
+    }
+  }
+
+  async close(ref: AttemptRef): Promise<void> {
+    const name = attemptName(ref);
+    const opening = this.#open.get(name);
+    this.#open.delete(name);
+    if (opening === undefined) return;
+    await Promise.all((await opening).map((close) => close()));
+  }
+
+  /** Closes all that is open: the controller is stopping. */
+  async closeAll(): Promise<void> {
+    const all = await Promise.allSettled(this.#open.values());
+    this.#open.clear();
+    await Promise.all(all.flatMap((open) => (open.status === 'fulfilled' ? open.value.map((close) => close()) : [])));
+  }
+}
