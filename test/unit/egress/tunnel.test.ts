@@ -136,7 +136,7 @@ describe("the run's listener", () => {
       /^HTTP\/1\.1 503 .*\r\nWormhole-Egress-Denied: TOO_MANY_CONNECTIONS\r\n/,
     );
     expect(far.connections()).toBe(3);
-    open[0]?.destroy();
+    open[0].destroy();
     await expect
       .poll(async () => {
         const client = await under.connect();
