@@ -1,0 +1,24 @@
+import type pg from 'pg';
+import { MongoLogStore } from './mongodb.ts';
+import { PostgresLogStore } from './postgres.ts';
+import type { LogStore } from './types.ts';
+
+/**
+ * Opens the place where logs go: MongoDB where there is one, otherwise the platform's own PostgreSQL.
+ * @throws {WormholeError} `DATABASE_UNAVAILABLE` when MongoDB does not answer.
+ */
+export function openLogStore(options: {
+  readonly pool: pg.Pool;
+  readonly mongodbUrl: string | undefined;
+  /** How long MongoDB keeps a line. Only the controller says so; everybody else leaves the indexes as they are. */
+  readonly retentionDays?: number;
+  /** Told in a line when something is not as it should be. */
+  readonly log?: (message: string) => void;
+}): Promise<LogStore> {
+  if (options.mongodbUrl === undefined) return Promise.resolve(new PostgresLogStore(options.pool));
+  return MongoLogStore.open({
+    url: options.mongodbUrl,
+    ...(options.retentionDays !== undefined && { retentionDays: options.retentionDays }),
+    log: options.log ?? (() => undefined),
+  });
+}
