@@ -161,7 +161,7 @@ export class Supervisor {
           if (live?.claimed === true) claimTimer.cancel();
           if (live?.result != null) onResult(attempt);
         },
-        (error: unknown) => log.warn({ ...attempt, error: messageOf(error) }, 'could not look at a live run'),
+        (error: unknown) => log.warn({ runId: attempt.runId, error: messageOf(error) }, 'could not look at a live run'),
       );
     };
 
@@ -192,7 +192,7 @@ export class Supervisor {
         await backend.stop(ref, { graceMs });
         return;
       } catch (error) {
-        log.warn({ ...ref, cause, error: messageOf(error) }, 'could not stop a container; trying again');
+        log.warn({ runId: ref.runId, attempt: ref.attempt, cause, error: messageOf(error) }, 'could not stop a container; trying again');
         await delay(STOP_RETRY_MS, undefined, { signal: over }).catch(() => undefined);
       }
     }
@@ -216,8 +216,10 @@ export class Supervisor {
       sequel.kind === 'end'
         ? await finishRun(pool, ref, sequel.verdict, exit)
         : await requeueRun(pool, ref, verdict, exit);
+    const { status, reason, message } = sequel.kind === 'end' ? sequel.verdict : verdict;
+    const { runId, attempt } = ref;
     log.info(
-      { ...ref, tenantId: live.tenantId, ...(sequel.kind === 'end' ? sequel.verdict : verdict), sequel: sequel.kind, recorded },
+      { runId, attempt, tenantId: live.tenantId, status, reason, message, sequel: sequel.kind, recorded },
       'attempt ended',
     );
     await this.#remove(ref);
@@ -230,7 +232,7 @@ export class Supervisor {
     try {
       await this.#options.backend.remove(ref);
     } catch (error) {
-      this.#options.log.warn({ ...ref, error: messageOf(error) }, 'could not remove a container yet');
+      this.#options.log.warn({ runId: ref.runId, error: messageOf(error) }, 'could not remove a container yet');
     }
   }
 }

@@ -91,6 +91,8 @@ export function postgresQueueServer(
     connectionTimeoutMillis: 30_000,
     keepAlive: true,
   });
+  // Every queue and worker listens on it.
+  pool.setMaxListeners(0);
   pool.on('error', options.onError);
   const bullmq = withBackend(createPostgresBackend);
   // BullMQ describes the part of node-postgres that it uses with types of its own.

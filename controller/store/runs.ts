@@ -123,7 +123,7 @@ export async function insertRun(
 export async function countQueued(db: Queryable, tenantId: TenantId, atMost: number): Promise<number> {
   const { rows } = await db.query<{ queued: number }>(
     `SELECT count(*)::int AS queued FROM
-       (SELECT 1 FROM workflow_runs WHERE tenant_id = $1 AND status = 'QUEUED' LIMIT $2) AS some`,
+       (SELECT 1 FROM workflow_runs WHERE tenant_id = $1 AND status = 'QUEUED' LIMIT $2) AS waiting`,
     [tenantId, atMost],
   );
   return rows[0]?.queued ?? 0;
