@@ -18,7 +18,6 @@ export function serverConfig(options: { readonly socketDir: string; readonly dur
     shared_buffers: '64MB',
     fsync: onlyIfDurable,
     full_page_writes: onlyIfDurable,
-    synchronous_commit: onlyIfDurable,
     // No replicas: the write-ahead log serves crash recovery alone.
     wal_level: 'minimal',
     max_wal_senders: 0,

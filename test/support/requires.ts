@@ -22,3 +22,7 @@ export const redis: Requirement<Servers['redis']> = () => askHost('redis');
 
 /** A MongoDB database for this suite alone, as a URL. */
 export const mongodb: Requirement<Servers['mongodb']> = () => askHost('mongodb');
+
+/** The root user, for what only root does or may. */
+export const root: Requirement<null> = () =>
+  Promise.resolve(process.getuid?.() === 0 ? { value: null } : { missing: 'to run as root' });
