@@ -60,9 +60,11 @@ async function followLogs(
   signal: AbortSignal,
 ): Promise<void> {
   const state = { isOver: false };
-  const over = ended.then(() => {
+  const markOver = (): void => {
     state.isOver = true;
-  });
+  };
+  // Why it is over, if not by the run's end, is told by `ended` itself.
+  const over = ended.then(markOver, markOver);
   let after: string | undefined;
   for (;;) {
     const wasOver = state.isOver;

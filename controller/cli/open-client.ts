@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { connectClient, type Client } from '../client.ts';
 import { loadEnvironment, type Environment } from '../config.ts';
-import { WormholeError } from '../errors.ts';
+import { messageOf, WormholeError } from '../errors.ts';
 import { encryptionKeyFile, loadOrCreateKeyFile } from '../secrets/key-file.ts';
 import { readPlatformFile, type PlatformFile } from './platform-file.ts';
 
@@ -22,12 +22,26 @@ export async function openClient(options: OpenClientOptions): Promise<Client> {
   const platform = await readPlatformFile(environment.paths.stateDir);
   const databaseUrl = environment.databaseUrl ?? databaseOf(platform);
   if (platform !== undefined) refuseWithoutVariables(platform, options.env);
-  return await connectClient({
-    databaseUrl,
-    redisUrl: environment.redisUrl,
-    mongodbUrl: environment.mongodbUrl,
-    encryptionKeys: await encryptionKeys(environment, options.sealing),
-  });
+  const keys = await encryptionKeys(environment, options.sealing);
+  try {
+    return await connectClient({
+      databaseUrl,
+      redisUrl: environment.redisUrl,
+      mongodbUrl: environment.mongodbUrl,
+      encryptionKeys: keys,
+    });
+  } catch (error) {
+    if (error instanceof WormholeError) throw error;
+    const { host } = new URL(databaseUrl);
+    const why = messageOf(error) || ((error as NodeJS.ErrnoException).code ?? 'no answer');
+    throw new WormholeError(
+      'DATABASE_UNAVAILABLE',
+      `PostgreSQL at ${host} cannot be used: ${why}; check DATABASE_URL`,
+      {
+        cause: error,
+      },
+    );
+  }
 }
 
 function databaseOf(platform: PlatformFile | undefined): string {

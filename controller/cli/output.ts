@@ -5,11 +5,14 @@ import type { RunStatus, StepStatus } from '../model/run-status.ts';
 import { displayJson, displayText } from './display-text.ts';
 import { UsageError } from './usage-error.ts';
 
+/** A stream that may be a terminal. */
+export type OutputStream = NodeJS.WritableStream & { readonly isTTY?: boolean; readonly columns?: number };
+
 /** Where a command reads and writes. */
 export interface Streams {
   readonly stdin: NodeJS.ReadableStream;
-  readonly stdout: NodeJS.WriteStream;
-  readonly stderr: NodeJS.WriteStream;
+  readonly stdout: OutputStream;
+  readonly stderr: OutputStream;
 }
 
 type Style = Parameters<typeof styleText>[0];

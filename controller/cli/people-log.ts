@@ -2,6 +2,7 @@ import { Writable } from 'node:stream';
 import { styleText } from 'node:util';
 import { z } from 'zod';
 import { displayJson, displayText } from './display-text.ts';
+import type { OutputStream } from './output.ts';
 
 const lineSchema = z.looseObject({ level: z.number(), time: z.number(), msg: z.string().default('') });
 
@@ -11,7 +12,7 @@ const ERROR = 50;
 const OMITTED: ReadonlySet<string> = new Set(['level', 'time', 'msg', 'pid', 'hostname']);
 
 /** A destination for pino that writes its JSON lines for people: time, message, then the fields. */
-export function peopleLog(stream: NodeJS.WriteStream): Writable {
+export function peopleLog(stream: OutputStream): Writable {
   return new Writable({
     decodeStrings: false,
     write(chunk: string, _encoding, done) {
@@ -21,7 +22,7 @@ export function peopleLog(stream: NodeJS.WriteStream): Writable {
   });
 }
 
-function forPeople(line: string, stream: NodeJS.WriteStream): string {
+function forPeople(line: string, stream: OutputStream): string {
   const entry = lineSchema.parse(JSON.parse(line));
   const style = (name: Parameters<typeof styleText>[0], text: string): string =>
     styleText(name, text, { stream });

@@ -40,6 +40,8 @@ export async function runCli(args: readonly string[], cli: Cli): Promise<number>
   } catch (error) {
     const cause = error instanceof CommanderError ? usageError(error) : error;
     if (cause === undefined) return EXIT_OK;
+    // Ctrl-C makes whatever was going on fail with the signal's reason: that is no error to tell.
+    if (cause === cli.interrupt.stop.reason) return cli.interrupt.exitCode;
     new Output(cli.streams, args.includes('--json')).error(cause);
     if (cli.env['WORMHOLE_LOG_LEVEL'] === 'debug' && cause instanceof Error) {
       cli.streams.stderr.write(`${cause.stack ?? ''}\n`);
@@ -60,7 +62,7 @@ function makeProgram(cli: Cli, run: RunCommand): Command {
       writeOut: (text) => cli.streams.stdout.write(text),
       // Errors of the command line are written by runCli, as every other error.
       writeErr: () => undefined,
-      getOutHelpWidth: () => cli.streams.stdout.columns,
+      getOutHelpWidth: () => cli.streams.stdout.columns ?? 100,
     });
   const add = [
     ...[addDemo, addUp, addSubmit, addLs, addShow, addLogs, addCancel, addRerun, addTenants],

@@ -2,7 +2,7 @@ import { createLogUpdate } from 'log-update';
 import { displayText } from '../cli/display-text.ts';
 import { formatBetween } from '../cli/durations.ts';
 import { shortId } from '../cli/find-run.ts';
-import type { Output } from '../cli/output.ts';
+import type { Output, OutputStream } from '../cli/output.ts';
 import type { RunId } from '../model/ids.ts';
 import { isTerminal, type RunStatus } from '../model/run-status.ts';
 import type { RunChange } from '../store/notifications.ts';
@@ -32,9 +32,9 @@ export class Board {
   #timer: NodeJS.Timeout | undefined;
 
   /** @param stdout where the table is drawn if it is a terminal. */
-  constructor(output: Output, stdout: NodeJS.WriteStream) {
+  constructor(output: Output, stdout: OutputStream) {
     this.#output = output;
-    this.#draw = stdout.isTTY && !output.json ? createLogUpdate(stdout) : undefined;
+    this.#draw = stdout.isTTY === true && !output.json ? createLogUpdate(stdout) : undefined;
   }
 
   /** Adds a run that was just submitted. */
@@ -79,7 +79,8 @@ export class Board {
     else {
       const seconds = ((Date.now() - this.#startedAt) / 1000).toFixed(1).padStart(5);
       const what = `${scenario.tenantId.padEnd(6)} ${scenario.workflow}`;
-      this.#output.line(`${seconds} s  ${shortId(runId)}  ${status.padEnd(8)}  ${what}: ${scenario.shows}`);
+      const shows = status === 'QUEUED' ? `: ${scenario.shows}` : '';
+      this.#output.line(`${seconds} s  ${shortId(runId)}  ${status.padEnd(8)}  ${what}${shows}`);
     }
   }
 

@@ -93,8 +93,9 @@ async function withPlatform(
   try {
     const platform = await startPlatform({
       config: demoConfig(environment, folder, service),
-      log: pino({ level: environment.logLevel }, peopleLog(streams.stderr)),
+      log: pino({ level: logLevel(session, environment) }, peopleLog(streams.stderr)),
       onStep: tellStep,
+      signal: interrupt.stop,
     });
     const onInterrupt = (): void => output.note('stopping, and removing everything');
     interrupt.stop.addEventListener('abort', onInterrupt);
@@ -118,6 +119,10 @@ async function withPlatform(
     await service.stop();
   }
 }
+
+/** Runs that fail on purpose make warnings: only who asks for the log gets it. */
+const logLevel = ({ env }: Session, environment: Environment): string =>
+  (env['WORMHOLE_LOG_LEVEL'] ?? '') === '' ? 'error' : environment.logLevel;
 
 /** The demo's platform is its own: of the environment only the engine, the images and the caches count. */
 const demoConfig = (environment: Environment, folder: DemoFolder, service: DemoService): PlatformConfig => ({

@@ -66,7 +66,7 @@ async function removeContainer(docker: Dockerode, id: string): Promise<void> {
   }
 }
 
-/** Ends what runs with the demo's folder on its command line: PostgreSQL, the watchdog. */
+/** Ends what runs with the demo's name on its command line: PostgreSQL in its folder, the watchdog of its instance. */
 async function endProcesses(folder: DemoFolder): Promise<void> {
   const giveUpAt = Date.now() + END_MS;
   for (const pid of await processesOf(folder)) signal(pid, 'SIGTERM');
@@ -89,7 +89,7 @@ function signal(pid: number, name: 'SIGTERM' | 'SIGKILL'): void {
 async function processesOf(folder: DemoFolder): Promise<number[]> {
   const commands = process.platform === 'linux' ? await commandsFromProc() : await commandsFromPs();
   return commands
-    .filter(({ pid, command }) => pid !== process.pid && command.includes(folder.path))
+    .filter(({ pid, command }) => pid !== process.pid && command.includes(folder.instance))
     .map(({ pid }) => pid);
 }
 

@@ -95,7 +95,7 @@ export function summarise(ended: readonly DemoRun[], checks: readonly Check[], o
   output.line(
     isGood
       ? `${ended.length} runs, all ended as they should, each in a container of its own that is gone.`
-      : `${wrong.length} of ${ended.length} runs did not end as they should.`,
+      : `Not everything is as it should be: ${wrong.length} of ${ended.length} runs, ${checks.filter((check) => !check.isGood).length} of ${checks.length} checks.`,
   );
   if (isGood) {
     output.line();

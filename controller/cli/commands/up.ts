@@ -54,9 +54,10 @@ async function up(session: Session, file: string | undefined): Promise<number> {
       output.event({ type: 'step', step });
       output.line(`${output.style('dim', '…')} ${step}`);
     },
+    signal: interrupt.stop,
   });
-  const drain = (): Promise<void> => platform.stop({ drainMs: DRAIN_MS });
-  const hurry = (): void => void platform.stop({ drainMs: 0 });
+  // The first call's promise tells of errors.
+  interrupt.hurry.addEventListener('abort', () => void platform.stop({ drainMs: 0 }).catch(() => undefined));
   try {
     await writePlatformFile(stateDir, {
       instance: config.instance,
@@ -69,8 +70,7 @@ async function up(session: Session, file: string | undefined): Promise<number> {
     output.line(`stopping: live runs have ${DRAIN_MS / 1000} s to end; Ctrl-C again cancels them`);
   } finally {
     removePlatformFile(stateDir);
-    interrupt.hurry.addEventListener('abort', hurry);
-    await drain();
+    await platform.stop({ drainMs: DRAIN_MS });
   }
   output.event({ type: 'stopped' });
   output.line('stopped');
