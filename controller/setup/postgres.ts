@@ -179,7 +179,12 @@ class Server {
   }
 
   async stop(): Promise<void> {
-    if (await this.isRunning()) await this.#pgCtl('stop', STOP_TIMEOUT_MS, ['--mode=fast']);
+    try {
+      if (await this.isRunning()) await this.#pgCtl('stop', STOP_TIMEOUT_MS, ['--mode=fast']);
+    } catch (error) {
+      // Somebody else may have stopped it first.
+      if (await this.isRunning()) throw error;
+    }
     if (this.connection.host !== this.#dir) await rm(this.connection.host, { recursive: true, force: true });
   }
 

@@ -10,9 +10,9 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { defaultPaths } from '../../controller/setup/paths.ts';
 import { startPostgres, type EmbeddedPostgres } from '../../controller/setup/postgres.ts';
 import { commandOf } from '../../controller/setup/process-command.ts';
+import { describeWith, root } from '../support/requires.ts';
 
-const isRoot = process.getuid?.() === 0;
-const { cacheDir } = defaultPaths(process.env, isRoot);
+const { cacheDir } = defaultPaths(process.env, process.getuid?.() === 0);
 
 let folder: string;
 const running: EmbeddedPostgres[] = [];
@@ -77,20 +77,6 @@ describe('the embedded PostgreSQL', () => {
     const server = await start();
     expect((await stat(server.connection.host)).mode & 0o777).toBe(0o700);
     expect(await query(server, 'SHOW listen_addresses')).toEqual([{ listen_addresses: '' }]);
-  });
-
-  test.runIf(isRoot)('refuses every other user of the machine', async () => {
-    const server = await start();
-    await chmod(server.connection.host, 0o755);
-    await chmod(join(server.connection.host, '.s.PGSQL.5432'), 0o777);
-    const code = `const { Client } = require('pg');
-      new Client(${JSON.stringify(server.connection)}).connect().then(() => console.log('in'), (e) => console.log(e.message));`;
-    const { stdout } = await promisify(execFile)('/usr/bin/env', ['node', '-e', code], {
-      uid: 4242,
-      gid: 4242,
-      cwd: join(import.meta.dirname, '../..'),
-    });
-    expect(stdout).toContain('Peer authentication failed');
   });
 
   test('is durable unless it is told not to be', async () => {
@@ -189,16 +175,27 @@ describe('the embedded PostgreSQL', () => {
       message: expect.stringContaining(join(dir, 'postgres.log')) as unknown,
     });
   });
+});
 
-  test.runIf(isRoot)(
-    'refuses, as root, a folder that "nobody" cannot reach, and names what is in the way',
-    async () => {
-      const closed = join(folder, 'closed');
-      await mkdir(closed, { mode: 0o700 });
-      await expect(start(join(closed, 'server'))).rejects.toMatchObject({
-        code: 'CONFIG_INVALID',
-        message: expect.stringContaining(`chmod o+x ${closed}`) as unknown,
-      });
-    },
-  );
+describeWith('the embedded PostgreSQL of root', root, () => {
+  test('refuses every other user of the machine', async () => {
+    const server = await start();
+    await chmod(server.connection.host, 0o755);
+    await chmod(join(server.connection.host, '.s.PGSQL.5432'), 0o777);
+    const code = `const { Client } = require('pg');
+      process.setgid(4242);
+      process.setuid(4242);
+      new Client(${JSON.stringify(server.connection)}).connect().then(() => console.log('in'), (e) => console.log(e.message));`;
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=commonjs', '-e', code]);
+    expect(stdout).toContain('Peer authentication failed');
+  });
+
+  test('refuses a folder that "nobody" cannot reach, and names what is in the way', async () => {
+    const closed = join(folder, 'closed');
+    await mkdir(closed, { mode: 0o700 });
+    await expect(start(join(closed, 'server'))).rejects.toMatchObject({
+      code: 'CONFIG_INVALID',
+      message: expect.stringContaining(`chmod o+x ${closed}`) as unknown,
+    });
+  });
 });
