@@ -51,7 +51,13 @@ export async function connectClient(options: ClientOptions): Promise<Client> {
     await notifications.start();
     const server = openQueueServer({ ...options, maxConnections: QUEUE_CONNECTIONS, onError });
     const logs = await openLogStore({ pool, mongodbUrl: options.mongodbUrl });
-    const client = new Client({ pool, notifications, server, logs, keys: KeyRing.parse(options.encryptionKeys) });
+    const client = new Client({
+      pool,
+      notifications,
+      server,
+      logs,
+      keys: KeyRing.parse(options.encryptionKeys),
+    });
     client.onClose(async () => {
       await logs.close();
       await server.close();
@@ -118,7 +124,10 @@ export class Client {
     if (!parsed.success) {
       const issue = parsed.error.issues[0];
       const where = issue?.path.join('.') || 'the document';
-      throw new WormholeError('PAYLOAD_INVALID', `connection "${key}": ${where}: ${issue?.message ?? 'is wrong'}`);
+      throw new WormholeError(
+        'PAYLOAD_INVALID',
+        `connection "${key}": ${where}: ${issue?.message ?? 'is wrong'}`,
+      );
     }
     await getTenant(this.#parts.pool, tenantId);
     const sealed = sealCredentials(this.#parts.keys, { tenantId, key }, parsed.data);

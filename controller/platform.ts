@@ -150,7 +150,9 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   await setGlobalCap(pool, config.maxConcurrent);
   await client.applyTenants(config.tenants);
 
-  const logLines = new LogBuffer(logs, (lost, error) => log.warn({ lost, error: messageOf(error) }, 'log lines were lost'));
+  const logLines = new LogBuffer(logs, (lost, error) =>
+    log.warn({ lost, error: messageOf(error) }, 'log lines were lost'),
+  );
   started.defer(() => logLines.flush());
   const grantKey = keys.derive('egress-grants');
   const dialer = new Dialer();
@@ -164,19 +166,30 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     },
   });
   const reports = new Reports(pool, logs, (ref, lost, error) =>
-    log.warn({ runId: ref.runId, attempt: ref.attempt, lost, error: messageOf(error) }, 'log lines of a run were lost'),
+    log.warn(
+      { runId: ref.runId, attempt: ref.attempt, lost, error: messageOf(error) },
+      'log lines of a run were lost',
+    ),
   );
   const gateway = new Gateway(
     {
       pool,
-      connections: claimConnections({ pool, keys, log, resolve: (_ref, stored) => {
-        if (stored.kind === 'OAUTH2') throw new WormholeError('CREDENTIALS_UNAVAILABLE', 'oauth2 pending');
-        return Promise.resolve(stored);
-      } }),
+      connections: claimConnections({
+        pool,
+        keys,
+        log,
+        resolve: (_ref, stored) => {
+          if (stored.kind === 'OAUTH2') throw new WormholeError('CREDENTIALS_UNAVAILABLE', 'oauth2 pending');
+          return Promise.resolve(stored);
+        },
+      }),
       egress: async ({ runId, attempt }, tenantId, until) => {
         const { egress: policy } = await getTenant(pool, tenantId);
         const expiresAt = until.getTime() + GRANT_SLACK_MS;
-        return { proxyUrl: EGRESS_PROXY_URL, grant: signGrant(grantKey, { tenantId, runId, attempt, policy, expiresAt }) };
+        return {
+          proxyUrl: EGRESS_PROXY_URL,
+          grant: signGrant(grantKey, { tenantId, runId, attempt, policy, expiresAt }),
+        };
       },
     },
     reports,
@@ -235,7 +248,9 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   intake.start();
   reconciler.start();
   notifications.on('limits', () => {
-    dispatcher.refresh().catch((error: unknown) => log.warn({ error: messageOf(error) }, 'could not read the global cap'));
+    dispatcher
+      .refresh()
+      .catch((error: unknown) => log.warn({ error: messageOf(error) }, 'could not read the global cap'));
   });
 
   const parts = started.move();
@@ -263,7 +278,9 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     stop: async ({ drainMs }) => {
       stopping ??= stopAll();
       const hurry = setTimeout(() => {
-        cancelLive().catch((error: unknown) => log.error({ error: messageOf(error) }, 'could not cancel live runs'));
+        cancelLive().catch((error: unknown) =>
+          log.error({ error: messageOf(error) }, 'could not cancel live runs'),
+        );
       }, drainMs);
       try {
         await stopping;

@@ -44,6 +44,8 @@ export class RunSockets implements RunChannels {
   async closeAll(): Promise<void> {
     const all = await Promise.allSettled(this.#open.values());
     this.#open.clear();
-    await Promise.all(all.flatMap((open) => (open.status === 'fulfilled' ? open.value.map((close) => close()) : [])));
+    await Promise.all(
+      all.flatMap((open) => (open.status === 'fulfilled' ? open.value.map((close) => close()) : [])),
+    );
   }
 }

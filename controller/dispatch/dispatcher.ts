@@ -30,7 +30,7 @@ export class Dispatcher {
   async start(): Promise<void> {
     const cap = await getGlobalCap(this.#pool);
     await this.#queue.setGlobalConcurrency(cap);
-    this.#worker = this.#servers.worker<RunJobData>(DISPATCH_QUEUE, (job, token) => this.#process(job, token), cap);
+    this.#worker = this.#servers.worker(DISPATCH_QUEUE, (job, token) => this.#process(job, token), cap);
   }
 
   /** Takes over a changed global cap. */

@@ -42,7 +42,7 @@ export class Reconciler {
   async recover(server: QueueServer): Promise<void> {
     await this.#adoptLive();
     await this.#removeOrphans();
-    const dispatch = server.queue<RunJobData>(DISPATCH_QUEUE);
+    const dispatch = server.queue(DISPATCH_QUEUE);
     await dropAbandoned(dispatch);
     await dispatch.close();
     for (const tenantId of (await tenantsWithWork(this.#pool)).keys()) {
@@ -84,14 +84,17 @@ export class Reconciler {
         if (outcome.kind !== 'retry') return;
         setTimeout(() => this.#enqueue(tenantId, runId), outcome.delayMs);
       },
-      (error: unknown) => this.#log.warn({ runId, error: messageOf(error) }, 'could not take over a live run yet'),
+      (error: unknown) =>
+        this.#log.warn({ runId, error: messageOf(error) }, 'could not take over a live run yet'),
     );
   }
 
   #enqueue(tenantId: TenantId, runId: RunId): void {
     this.#queues
       .enqueue(tenantId, runId)
-      .catch((error: unknown) => this.#log.warn({ runId, error: messageOf(error) }, 'could not queue a run yet'));
+      .catch((error: unknown) =>
+        this.#log.warn({ runId, error: messageOf(error) }, 'could not queue a run yet'),
+      );
   }
 
   /** Containers are listed before the record is read: what is live by then was admitted before it was started. */
@@ -99,7 +102,10 @@ export class Reconciler {
     const containers = await this.#backend.list();
     const live = new Set((await liveAttempts(this.#pool)).map(attemptName));
     for (const container of containers.filter((c) => !live.has(attemptName(c)))) {
-      this.#log.info({ runId: container.runId, attempt: container.attempt }, 'removing a container of no live run');
+      this.#log.info(
+        { runId: container.runId, attempt: container.attempt },
+        'removing a container of no live run',
+      );
       await this.#backend.remove(container);
     }
   }

@@ -161,7 +161,8 @@ export class Supervisor {
           if (live?.claimed === true) claimTimer.cancel();
           if (live?.result != null) onResult(attempt);
         },
-        (error: unknown) => log.warn({ runId: attempt.runId, error: messageOf(error) }, 'could not look at a live run'),
+        (error: unknown) =>
+          log.warn({ runId: attempt.runId, error: messageOf(error) }, 'could not look at a live run'),
       );
     };
 
@@ -170,7 +171,9 @@ export class Supervisor {
       over.signal,
       () => stopFor('CLAIM_TIMEOUT', 0),
     );
-    later(attempt.deadlineAt.getTime() - Date.now(), over.signal, () => stopFor('DEADLINE_EXCEEDED', DEADLINE_GRACE_MS));
+    later(attempt.deadlineAt.getTime() - Date.now(), over.signal, () =>
+      stopFor('DEADLINE_EXCEEDED', DEADLINE_GRACE_MS),
+    );
     notifications.on('run', onRun).on('result', onResult).on('resync', look);
     // What happened before we listened.
     look();
@@ -192,7 +195,10 @@ export class Supervisor {
         await backend.stop(ref, { graceMs });
         return;
       } catch (error) {
-        log.warn({ runId: ref.runId, attempt: ref.attempt, cause, error: messageOf(error) }, 'could not stop a container; trying again');
+        log.warn(
+          { runId: ref.runId, attempt: ref.attempt, cause, error: messageOf(error) },
+          'could not stop a container; trying again',
+        );
         await delay(STOP_RETRY_MS, undefined, { signal: over }).catch(() => undefined);
       }
     }
@@ -232,7 +238,10 @@ export class Supervisor {
     try {
       await this.#options.backend.remove(ref);
     } catch (error) {
-      this.#options.log.warn({ runId: ref.runId, error: messageOf(error) }, 'could not remove a container yet');
+      this.#options.log.warn(
+        { runId: ref.runId, error: messageOf(error) },
+        'could not remove a container yet',
+      );
     }
   }
 }

@@ -82,7 +82,7 @@ export class TenantLanes {
     const name = tenantQueue(tenantId);
     const queue = this.#server.queue(name);
     await queue.setGlobalConcurrency(maxConcurrent);
-    const worker = this.#server.worker<RunJobData>(
+    const worker = this.#server.worker(
       name,
       (job, token) => this.#process(tenantId, job, token),
       maxConcurrent,

@@ -28,7 +28,10 @@ export function claimConnections(
       return await options.resolve(ref, openCredentials(options.keys, ref, sealed));
     } catch (error) {
       options.log.warn({ ...ref, error: messageOf(error) }, 'a connection is unavailable');
-      return { kind: 'UNAVAILABLE', message: error instanceof WormholeError ? error.message : 'it cannot be opened' };
+      return {
+        kind: 'UNAVAILABLE',
+        message: error instanceof WormholeError ? error.message : 'it cannot be opened',
+      };
     }
   };
   return async (tenantId, keys) => {

@@ -12,7 +12,10 @@ import { hashToken, newToken } from './tokens.ts';
 export interface ClaimContext {
   readonly pool: pg.Pool;
   /** Opens the tenant's named connections. One that cannot be had is `UNAVAILABLE` and fails only the steps that use it. */
-  readonly connections: (tenantId: TenantId, keys: readonly string[]) => Promise<Record<string, ClaimedConnection>>;
+  readonly connections: (
+    tenantId: TenantId,
+    keys: readonly string[],
+  ) => Promise<Record<string, ClaimedConnection>>;
   /** @returns the egress proxy's address as the container sees it, and a grant for it. */
   readonly egress: (ref: AttemptRef, tenantId: TenantId, until: Date) => Promise<ClaimResponse['egress']>;
 }
@@ -22,12 +25,18 @@ export interface ClaimContext {
  * that a claim is not spent on an answer that is never given.
  * @throws {WormholeError} CLAIM_REFUSED.
  */
-export async function claim(context: ClaimContext, ref: AttemptRef, claimToken: string): Promise<ClaimResponse> {
+export async function claim(
+  context: ClaimContext,
+  ref: AttemptRef,
+  claimToken: string,
+): Promise<ClaimResponse> {
   const claimTokenHash = hashToken(claimToken);
   const payload = await findClaimable(context.pool, ref, claimTokenHash);
   if (payload === undefined) throw refused(ref);
   const definition = payload.definition as unknown as WorkflowDefinition;
-  const keys = definition.steps.flatMap(({ action }) => (action.auth === undefined ? [] : [action.auth.connection]));
+  const keys = definition.steps.flatMap(({ action }) =>
+    action.auth === undefined ? [] : [action.auth.connection],
+  );
   const [connections, egress] = await Promise.all([
     context.connections(payload.tenantId, [...new Set(keys)]),
     context.egress(ref, payload.tenantId, payload.deadlineAt),

@@ -2,7 +2,7 @@ import { chmod, rm } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
-import { z } from 'zod';
+import type { z } from 'zod';
 import { messageOf, WormholeError } from '../errors.ts';
 import type { AttemptRef } from '../model/ids.ts';
 import { LIMITS } from '../model/limits.ts';
@@ -30,7 +30,8 @@ export class Gateway {
     this.#app.setErrorHandler((error, request, reply) => {
       const known = asWormholeError(error);
       if (known.code === 'INTERNAL') log.error({ err: error, url: request.url }, 'the gateway failed');
-      if (known.retryAfterMs !== undefined) void reply.header('retry-after', Math.ceil(known.retryAfterMs / 1000));
+      if (known.retryAfterMs !== undefined)
+        void reply.header('retry-after', Math.ceil(known.retryAfterMs / 1000));
       void reply.status(known.status).send({ error: { code: known.code, message: known.message } });
     });
     this.#app.post('/v1/claim', async (request) => {
@@ -38,10 +39,18 @@ export class Gateway {
       return await claim(context, this.#identityOf(request.raw), bearer(request.raw));
     });
     this.#app.post('/v1/report', async (request) => {
-      return await reports.report(this.#identityOf(request.raw), bearer(request.raw), parse(reportSchema, request.body));
+      return await reports.report(
+        this.#identityOf(request.raw),
+        bearer(request.raw),
+        parse(reportSchema, request.body),
+      );
     });
     this.#app.post('/v1/result', async (request) => {
-      await reports.result(this.#identityOf(request.raw), bearer(request.raw), parse(resultSchema, request.body));
+      await reports.result(
+        this.#identityOf(request.raw),
+        bearer(request.raw),
+        parse(resultSchema, request.body),
+      );
       return {};
     });
   }
@@ -53,10 +62,13 @@ export class Gateway {
    */
   async listenOn(socketPath: string, ref: AttemptRef): Promise<() => Promise<void>> {
     await this.#app.ready();
-    const server = createServer({ requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS }, (request, response) => {
-      this.#identities.set(request, ref);
-      this.#app.routing(request, response);
-    });
+    const server = createServer(
+      { requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS },
+      (request, response) => {
+        this.#identities.set(request, ref);
+        this.#app.routing(request, response);
+      },
+    );
     server.maxConnections = MAX_CONNECTIONS;
     await rm(socketPath, { force: true });
     await listen(server, socketPath);
@@ -92,7 +104,10 @@ async function listen(server: Server, socketPath: string): Promise<void> {
 function bearer(request: IncomingMessage): string {
   const match = /^Bearer ([A-Za-z0-9_.~+/=-]{1,4096})$/.exec(request.headers.authorization ?? '');
   if (match?.[1] === undefined) {
-    throw new WormholeError('TOKEN_REFUSED', 'the request has no bearer token; send "Authorization: Bearer <token>"');
+    throw new WormholeError(
+      'TOKEN_REFUSED',
+      'the request has no bearer token; send "Authorization: Bearer <token>"',
+    );
   }
   return match[1];
 }
@@ -101,7 +116,10 @@ function parse<T>(schema: z.ZodType<T>, body: unknown): T {
   const parsed = schema.safeParse(body);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  throw new WormholeError('PAYLOAD_INVALID', `${issue?.path.join('.') || 'the body'}: ${issue?.message ?? 'is wrong'}`);
+  throw new WormholeError(
+    'PAYLOAD_INVALID',
+    `${issue?.path.join('.') || 'the body'}: ${issue?.message ?? 'is wrong'}`,
+  );
 }
 
 const FASTIFY_TOO_LARGE = 'FST_ERR_CTP_BODY_TOO_LARGE';
@@ -116,7 +134,9 @@ function asWormholeError(error: unknown): WormholeError {
     return new WormholeError('PAYLOAD_INVALID', messageOf(error));
   }
   if (isDatabaseUnavailable(error)) {
-    return new WormholeError('DATABASE_UNAVAILABLE', 'PostgreSQL cannot be reached; try again', { cause: error });
+    return new WormholeError('DATABASE_UNAVAILABLE', 'PostgreSQL cannot be reached; try again', {
+      cause: error,
+    });
   }
   return new WormholeError('INTERNAL', 'the gateway failed', { cause: error });
 }

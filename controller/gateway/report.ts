@@ -33,7 +33,11 @@ export class Reports {
   readonly #positions = new Map<string, ReadonlyMap<string, number>>();
 
   /** @param onLogsLost told of log lines that the log store did not take: a run never fails for its logs. */
-  constructor(pool: pg.Pool, logs: LogStore, onLogsLost: (ref: AttemptRef, lost: number, error: unknown) => void) {
+  constructor(
+    pool: pg.Pool,
+    logs: LogStore,
+    onLogsLost: (ref: AttemptRef, lost: number, error: unknown) => void,
+  ) {
     this.#pool = pool;
     this.#logs = logs;
     this.#onLogsLost = onLogsLost;
@@ -82,7 +86,10 @@ export class Reports {
   async #authenticate(ref: AttemptRef, reportToken: string): Promise<ReportingAttempt> {
     const attempt = await findByReportToken(this.#pool, ref, hashToken(reportToken));
     if (attempt === undefined) {
-      throw new WormholeError('TOKEN_REFUSED', `the report token is not one of attempt ${ref.attempt} of run ${ref.runId}`);
+      throw new WormholeError(
+        'TOKEN_REFUSED',
+        `the report token is not one of attempt ${ref.attempt} of run ${ref.runId}`,
+      );
     }
     return attempt;
   }
@@ -119,7 +126,8 @@ export class Reports {
       message: boundedText(line.message, LIMITS.logMessageBytes),
       fields: line.fields === undefined ? null : boundedJson(line.fields, LIMITS.logMessageBytes),
     }));
-    if (report.droppedLogs > 0) this.#onLogsLost(attempt, report.droppedLogs, 'the run logs more than it may');
+    if (report.droppedLogs > 0)
+      this.#onLogsLost(attempt, report.droppedLogs, 'the run logs more than it may');
     if (entries.length === 0) return;
     try {
       await this.#logs.append(entries);

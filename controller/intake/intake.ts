@@ -54,7 +54,11 @@ export class Intake {
   }
 
   start(): void {
-    this.#worker = this.#server.worker<unknown>(INTAKE_QUEUE, (job, token) => this.#process(job, token), CONCURRENCY);
+    this.#worker = this.#server.worker<unknown>(
+      INTAKE_QUEUE,
+      (job, token) => this.#process(job, token),
+      CONCURRENCY,
+    );
   }
 
   async #process(job: Job<unknown>, token: string | undefined): Promise<void> {
@@ -108,7 +112,10 @@ function requestOf(jobId: string, data: unknown): SubmitRequest {
   if (!parsed.success) {
     const issue = parsed.error.issues[0];
     const where = issue?.path.join('.') || 'the payload';
-    throw new WormholeError('PAYLOAD_INVALID', `${where}: ${issue?.message ?? 'is wrong'}`.slice(0, LIMITS.logMessageBytes));
+    throw new WormholeError(
+      'PAYLOAD_INVALID',
+      `${where}: ${issue?.message ?? 'is wrong'}`.slice(0, LIMITS.logMessageBytes),
+    );
   }
   const runId = runIdSchema.safeParse(jobId);
   return {

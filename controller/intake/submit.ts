@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type pg from 'pg';
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { RunLimits } from '../backends/types.ts';
 import { WormholeError } from '../errors.ts';
 import { newRunId, type RunId, type TenantId, type WorkflowVersionId } from '../model/ids.ts';
@@ -44,7 +44,10 @@ export async function submitRun(pool: pg.Pool, request: SubmitRequest): Promise<
   const input = checkInput(request.input);
   const definition = 'definition' in request ? parseDefinition(request.definition) : undefined;
   if (request.idempotencyKey !== undefined && !IDEMPOTENCY_KEY.test(request.idempotencyKey)) {
-    throw new WormholeError('PAYLOAD_INVALID', 'the idempotency key must be 1 to 255 printable ASCII characters');
+    throw new WormholeError(
+      'PAYLOAD_INVALID',
+      'the idempotency key must be 1 to 255 printable ASCII characters',
+    );
   }
   return await transaction(pool, async (db) => {
     const tenant = await getTenant(db, request.tenantId);
@@ -57,7 +60,11 @@ export async function submitRun(pool: pg.Pool, request: SubmitRequest): Promise<
     }
     const version =
       definition === undefined
-        ? await findWorkflowVersion(db, tenant.id, (request as { workflowVersionId: WorkflowVersionId }).workflowVersionId)
+        ? await findWorkflowVersion(
+            db,
+            tenant.id,
+            (request as { workflowVersionId: WorkflowVersionId }).workflowVersionId,
+          )
         : await putWorkflowVersion(db, tenant.id, definition);
     if (version === undefined) {
       throw new WormholeError(
@@ -84,7 +91,10 @@ export function parseDefinition(definition: unknown): WorkflowDefinition {
   if (problem !== null) throw new WormholeError('DEFINITION_INVALID', `the workflow definition ${problem}`);
   const parsed = workflowDefinitionSchema.safeParse(definition);
   if (parsed.success) return parsed.data;
-  throw new WormholeError('DEFINITION_INVALID', `the workflow definition is wrong: ${issuesOf(parsed.error)}`);
+  throw new WormholeError(
+    'DEFINITION_INVALID',
+    `the workflow definition is wrong: ${issuesOf(parsed.error)}`,
+  );
 }
 
 const SHOWN_ISSUES = 5;

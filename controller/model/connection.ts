@@ -1,7 +1,12 @@
 import { z } from 'zod';
 
-const secret = z.string().min(1).max(64 * 1024);
-const headerName = z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/, 'must be a header name (RFC 9110)');
+const secret = z
+  .string()
+  .min(1)
+  .max(64 * 1024);
+const headerName = z
+  .string()
+  .regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$/, 'must be a header name (RFC 9110)');
 
 /** Credentials as a tenant stores them; encrypted at rest, opened in the gateway only. */
 export const storedCredentialsSchema = z.discriminatedUnion('kind', [
@@ -27,5 +32,4 @@ export type StoredCredentials = z.infer<typeof storedCredentialsSchema>;
 
 /** Credentials as the runner gets them in the claim: an OAuth2 connection is a short-lived access token by then. */
 export type RunCredentials =
-  | Exclude<StoredCredentials, { kind: 'OAUTH2' }>
-  | { readonly kind: 'OAUTH2'; readonly accessToken: string };
+  Exclude<StoredCredentials, { kind: 'OAUTH2' }> | { readonly kind: 'OAUTH2'; readonly accessToken: string };

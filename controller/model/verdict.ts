@@ -91,8 +91,7 @@ export interface AttemptPolicy {
 
 /** What happens to the run after an attempt ended. */
 export type Sequel =
-  | { readonly kind: 'end'; readonly verdict: Verdict }
-  | { readonly kind: 'retry'; readonly delayMs: number };
+  { readonly kind: 'end'; readonly verdict: Verdict } | { readonly kind: 'retry'; readonly delayMs: number };
 
 /**
  * Decides whether another attempt follows. Before the claim an infrastructure failure is always worth another;
@@ -120,7 +119,11 @@ export function decideSequel(
       ? { kind: 'end', verdict: ended }
       : {
           kind: 'end',
-          verdict: verdict('FAILED', 'RETRIES_EXHAUSTED', `all ${policy.attempts} attempts failed; the last with ${last}`),
+          verdict: verdict(
+            'FAILED',
+            'RETRIES_EXHAUSTED',
+            `all ${policy.attempts} attempts failed; the last with ${last}`,
+          ),
         };
   }
   const step = Math.min(policy.maxDelayMs, policy.initialDelayMs * 2 ** (run.attempt - 1));

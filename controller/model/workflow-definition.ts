@@ -17,7 +17,12 @@ const retry = z
     strategy: z.enum(['NONE', 'FIXED', 'EXPONENTIAL']).describe('How the delay grows from try to try.'),
     attempts: z.int().min(1).max(20).default(3).describe('Tries in all, the first included.'),
     initialDelayMs: z.int().min(0).max(600_000).default(500).describe('Delay before the second try.'),
-    maxDelayMs: z.int().min(0).max(3_600_000).default(30_000).describe('No delay is longer, Retry-After included.'),
+    maxDelayMs: z
+      .int()
+      .min(0)
+      .max(3_600_000)
+      .default(30_000)
+      .describe('No delay is longer, Retry-After included.'),
   })
   .describe(
     'Tried again: connection errors, timeouts, and the statuses 408, 425, 429, 500, 502, 503 and 504. Delays have jitter.',
@@ -46,9 +51,15 @@ const httpAction = z.strictObject({
   method: z.enum(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']),
   endpointTemplate: template.min(1).describe('An http or https URL; template values are percent-encoded.'),
   headers: z.record(httpToken, template).default({}),
-  query: z.record(z.string().min(1).max(256), z.json()).default({}).describe('Query parameters; an array repeats.'),
+  query: z
+    .record(z.string().min(1).max(256), z.json())
+    .default({})
+    .describe('Query parameters; an array repeats.'),
   body: z.json().optional().describe('Sent as JSON; strings in it may be templates.'),
-  auth: z.strictObject({ connection: workflowKeySchema }).optional().describe("Which of the tenant's connections to use."),
+  auth: z
+    .strictObject({ connection: workflowKeySchema })
+    .optional()
+    .describe("Which of the tenant's connections to use."),
   inputSchema: jsonSchema.optional().describe('JSON Schema that the rendered body must satisfy.'),
   outputSchema: jsonSchema.optional().describe("JSON Schema that the response's body must satisfy."),
   timeoutMs: z.int().min(1).max(LIMITS.timeoutMs).default(30_000).describe('Limit of one try.'),
@@ -94,7 +105,11 @@ export const workflowDefinitionSchema = z
     const seen = new Set<string>();
     definition.steps.forEach((s, index) => {
       if (seen.has(s.key)) {
-        context.addIssue({ code: 'custom', path: ['steps', index, 'key'], message: `"${s.key}" is used twice` });
+        context.addIssue({
+          code: 'custom',
+          path: ['steps', index, 'key'],
+          message: `"${s.key}" is used twice`,
+        });
       }
       seen.add(s.key);
     });

@@ -18,7 +18,7 @@ const UNBOUNDED = 1_000_000_000;
 
 /** The part of a BullMQ queue that we use, on either backend. */
 export type RunQueue<D> = Pick<
-  Queue<D, unknown, string>,
+  Queue<D, unknown>,
   'add' | 'addBulk' | 'obliterate' | 'setGlobalConcurrency' | 'getJobCounts' | 'close' | 'name'
 >;
 /** The part of a BullMQ worker that we use, on either backend. */
@@ -107,7 +107,7 @@ export function postgresQueueServer(
     worker: <D>(name: string, process: Processor<D>, concurrency: number) => {
       const worker = new bullmq.Worker<D>(name, process, { connection, ...workerOptions(concurrency) });
       worker.on('error', options.onError);
-      return worker as unknown as RunWorker;
+      return worker;
     },
     close: () => pool.end(),
   };

@@ -23,7 +23,9 @@ export class RunQueues {
   /** Adds a job for each of the tenant's runs, in this order. */
   async enqueueAll(tenantId: TenantId, runIds: readonly RunId[]): Promise<void> {
     for (let from = 0; from < runIds.length; from += BULK) {
-      const jobs = runIds.slice(from, from + BULK).map((runId) => ({ name: 'run', data: { runId }, opts: { jobId: runId } }));
+      const jobs = runIds
+        .slice(from, from + BULK)
+        .map((runId) => ({ name: 'run', data: { runId }, opts: { jobId: runId } }));
       await this.#queueOf(tenantId).addBulk(jobs);
     }
   }

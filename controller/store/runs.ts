@@ -220,7 +220,10 @@ export async function queuedOf(db: Queryable, tenantId: TenantId): Promise<RunId
 /** Records a run that was refused at the door: FAILED from the start, with nothing of its payload. */
 export async function insertRefusedRun(
   db: Queryable,
-  run: Pick<NewRun, 'id' | 'tenantId' | 'workflowVersionId'> & { readonly reason: Reason; readonly message: string },
+  run: Pick<NewRun, 'id' | 'tenantId' | 'workflowVersionId'> & {
+    readonly reason: Reason;
+    readonly message: string;
+  },
 ): Promise<void> {
   await db.query(
     `INSERT INTO workflow_runs (id, tenant_id, workflow_version_id, status, reason, message, input, request_digest,

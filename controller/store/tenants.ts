@@ -91,6 +91,7 @@ export async function setGlobalCap(db: Queryable, maxConcurrent: number): Promis
 export async function getGlobalCap(db: Queryable): Promise<number> {
   const { rows } = await db.query<{ max_concurrent: number }>('SELECT max_concurrent FROM platform');
   const row = rows[0];
-  if (row === undefined) throw new WormholeError('INTERNAL', 'table "platform" has no row; run the migrations');
+  if (row === undefined)
+    throw new WormholeError('INTERNAL', 'table "platform" has no row; run the migrations');
   return row.max_concurrent;
 }

@@ -1,0 +1,192 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { hashToken } from '../../../controller/gateway/tokens.ts';
+import type { AttemptRef, RunId } from '../../../controller/model/ids.ts';
+import { isTerminal } from '../../../controller/model/run-status.ts';
+import type { Verdict } from '../../../controller/model/verdict.ts';
+import {
+  admitRun,
+  claimRun,
+  endQueuedRun,
+  finishRun,
+  recordStopCause,
+  requestCancel,
+  requeueRun,
+} from '../../../controller/store/run-transitions.ts';
+import { findRun } from '../../../controller/store/runs.ts';
+import { setGlobalCap } from '../../../controller/store/tenants.ts';
+import { cloneDatabase } from '../../support/database.ts';
+import { makeTenant, queueRun } from '../../support/runs.ts';
+
+const { pool } = await cloneDatabase();
+const claimTokenHash = hashToken('claim');
+const tokens = { claimTokenHash, reportTokenHash: hashToken('report') };
+const success: Verdict = { status: 'SUCCESS', reason: null, message: null, infrastructure: false };
+const crashed: Verdict = { status: 'FAILED', reason: 'RUNNER_CRASHED', message: 'x', infrastructure: true };
+const canceled: Verdict = { status: 'CANCELED', reason: 'CANCELED', message: 'x', infrastructure: false };
+
+const admit = (runId: RunId) => admitRun(pool, runId, { backend: 'docker', claimTokenHash });
+
+async function admitted(tenant: string): Promise<AttemptRef> {
+  const admission = await admit(await queueRun(pool, tenant));
+  if (admission.kind !== 'admitted') throw new Error(admission.kind);
+  return { runId: admission.attempt.runId, attempt: admission.attempt.attempt };
+}
+const status = async (runId: RunId) => (await findRun(pool, runId))?.status;
+
+describe('the claim', () => {
+  test('hands the payload out exactly once, however many ask at the same time', async () => {
+    await makeTenant(pool, 'claims', { maxConcurrent: 50 });
+    for (let round = 0; round < 10; round += 1) {
+      const ref = await admitted('claims');
+      const claims = await Promise.all(Array.from({ length: 20 }, () => claimRun(pool, ref, tokens)));
+      expect(claims.filter(Boolean)).toHaveLength(1);
+      expect(await claimRun(pool, ref, tokens)).toBe(false);
+    }
+  });
+
+  test('is refused with a wrong token, for another attempt, after a stop cause, a cancellation, the deadline or the end', async () => {
+    await makeTenant(pool, 'refusals', { maxConcurrent: 50 });
+    const ref = await admitted('refusals');
+    expect(await claimRun(pool, ref, { ...tokens, claimTokenHash: hashToken('other') })).toBe(false);
+    expect(await claimRun(pool, { ...ref, attempt: 2 }, tokens)).toBe(false);
+    await requeueRun(pool, ref, crashed, null);
+    expect(await claimRun(pool, ref, tokens)).toBe(false);
+    await admit(ref.runId);
+    expect(await claimRun(pool, ref, tokens)).toBe(false);
+
+    const stopped = await admitted('refusals');
+    await recordStopCause(pool, stopped, 'CLAIM_TIMEOUT');
+    expect(await claimRun(pool, stopped, tokens)).toBe(false);
+
+    const toCancel = await admitted('refusals');
+    await requestCancel(pool, toCancel.runId);
+    expect(await claimRun(pool, toCancel, tokens)).toBe(false);
+
+    const late = await admitted('refusals');
+    await pool.query(`UPDATE workflow_runs SET deadline_at = now() - interval '1 second' WHERE id = $1`, [
+      late.runId,
+    ]);
+    expect(await claimRun(pool, late, tokens)).toBe(false);
+  });
+});
+
+describe('slots', () => {
+  test('never exceed the tenant’s cap nor the global one, however many ask at the same time', async () => {
+    await makeTenant(pool, 'wide', { maxConcurrent: 4 });
+    await makeTenant(pool, 'narrow', { maxConcurrent: 3 });
+    const held = await pool.query<{ n: number }>(
+      `SELECT count(*)::int AS n FROM workflow_runs WHERE status IN ('STARTING', 'RUNNING')`,
+    );
+    await setGlobalCap(pool, (held.rows[0]?.n ?? 0) + 6);
+    try {
+      const runs = await Promise.all(
+        Array.from({ length: 30 }, (_, i) => queueRun(pool, i % 2 === 0 ? 'wide' : 'narrow')),
+      );
+      const admissions = await Promise.all(runs.map(admit));
+      const counted = await pool.query<{ tenant_id: string; n: number }>(
+        `SELECT tenant_id, count(*)::int AS n FROM workflow_runs
+         WHERE status = 'STARTING' AND tenant_id IN ('wide', 'narrow') GROUP BY tenant_id`,
+      );
+      const slots = Object.fromEntries(counted.rows.map((row) => [row.tenant_id, row.n]));
+      expect(admissions.filter(({ kind }) => kind === 'admitted')).toHaveLength(6);
+      expect((slots['wide'] ?? 0) + (slots['narrow'] ?? 0)).toBe(6);
+      expect(slots['wide']).toBeLessThanOrEqual(4);
+      expect(slots['narrow']).toBeLessThanOrEqual(3);
+      expect(admissions.filter(({ kind }) => kind === 'held')).toHaveLength(24);
+    } finally {
+      await setGlobalCap(pool, 1000);
+    }
+  });
+
+  test('come back when a run ends or its attempt is made again', async () => {
+    await makeTenant(pool, 'single', { maxConcurrent: 1 });
+    const first = await admitted('single');
+    const second = await queueRun(pool, 'single');
+    expect((await admit(second)).kind).toBe('held');
+    await requeueRun(pool, first, crashed, null);
+    expect((await admit(second)).kind).toBe('admitted');
+    expect((await admit(first.runId)).kind).toBe('held');
+    await finishRun(pool, { runId: second, attempt: 1 }, crashed, null);
+    expect(await admit(first.runId)).toMatchObject({ kind: 'admitted', attempt: { attempt: 2 } });
+  });
+});
+
+describe('a run', () => {
+  test('ends exactly once, whatever races', async () => {
+    await makeTenant(pool, 'races', { maxConcurrent: 1000 });
+    for (let round = 0; round < 10; round += 1) {
+      const ref = await admitted('races');
+      const ends = await Promise.all([
+        finishRun(pool, ref, success, null),
+        finishRun(pool, ref, canceled, null),
+        finishRun(pool, ref, crashed, null),
+        requeueRun(pool, ref, crashed, null),
+        requestCancel(pool, ref.runId).then(() => false),
+      ]);
+      expect(ends.filter(Boolean)).toHaveLength(1);
+    }
+  });
+
+  test('that is queued is canceled at once, and never starts', async () => {
+    await makeTenant(pool, 'queued');
+    const runId = await queueRun(pool, 'queued');
+    expect(await requestCancel(pool, runId)).toBe('CANCELED');
+    expect(await admit(runId)).toMatchObject({ kind: 'refused', status: 'CANCELED' });
+    expect(await endQueuedRun(pool, runId, canceled)).toBe(false);
+  });
+
+  test('keeps the first stop cause', async () => {
+    await makeTenant(pool, 'causes');
+    const ref = await admitted('causes');
+    expect(await recordStopCause(pool, ref, 'CANCELED')).toBe('CANCELED');
+    expect(await recordStopCause(pool, ref, 'DEADLINE_EXCEEDED')).toBe('CANCELED');
+  });
+
+  /** Promise 2, and the state machine as a whole: any order of transitions, each repeated at will. */
+  test('once terminal stays as it is, under any sequence of transitions', async () => {
+    await makeTenant(pool, 'model', { maxConcurrent: 100_000 });
+    await setGlobalCap(pool, 100_000);
+    const step = fc.constantFrom('admit', 'claim', 'requeue', 'finish', 'cancel', 'fail', 'endQueued');
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 12 }),
+        fc.integer({ min: 1, max: 3 }),
+        async (steps, attempt) => {
+          const runId = await queueRun(pool, 'model');
+          const ref = { runId, attempt };
+          let ended: string | undefined;
+          for (const name of steps) {
+            switch (name) {
+              case 'admit':
+                await admit(runId);
+                break;
+              case 'claim':
+                await claimRun(pool, ref, tokens);
+                break;
+              case 'requeue':
+                await requeueRun(pool, ref, crashed, null);
+                break;
+              case 'finish':
+                await finishRun(pool, ref, success, null);
+                break;
+              case 'fail':
+                await finishRun(pool, ref, crashed, null);
+                break;
+              case 'cancel':
+                await requestCancel(pool, runId);
+                break;
+              case 'endQueued':
+                await endQueuedRun(pool, runId, canceled);
+                break;
+            }
+            const now = await status(runId);
+            if (ended !== undefined) expect(now).toBe(ended);
+            else if (now !== undefined && isTerminal(now)) ended = now;
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+});
