@@ -1,0 +1,35 @@
+"""Fixtures: a certificate authority for the session, a world for each test."""
+
+import ssl
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+from world import World, build_world
+
+from wormhole_runner._streams import tls_context
+
+
+@pytest.fixture(scope="session")
+def authority() -> trustme.CA:
+    """The certificate authority that the far sides' certificates come from."""
+    return trustme.CA()
+
+
+@pytest.fixture
+def world(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """A world whose certificate authority the runner trusts, as an operator would have it: by SSL_CERT_FILE."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("api.example.test", "localhost").configure_cert(context)
+    # Not pytest's own folder: the path of a Unix socket must stay short.
+    with tempfile.TemporaryDirectory(prefix="wr-") as name:
+        folder = Path(name)
+        bundle = folder / "ca.pem"
+        authority.cert_pem.write_to_path(str(bundle))
+        monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+        tls_context.cache_clear()
+        with build_world(folder, context, {"SSL_CERT_FILE": str(bundle)}) as built:
+            yield built
+        tls_context.cache_clear()
