@@ -7,7 +7,7 @@ export { TenantNamespace, type TenantScope } from './constructs/tenant-namespace
 export { TenantNetworkPolicy, type TenantNetworkPolicyProps } from './constructs/tenant-network-policy.ts';
 export { TenantQuota, type TenantQuotaProps } from './constructs/tenant-quota.ts';
 export { type Environment, type EnvironmentTenant, parseEnvironment } from './environment.ts';
-export { environmentApp } from './environment-app.ts';
+export { environmentApps } from './environment-apps.ts';
 export { InvalidValueError, type Problem } from './errors.ts';
 export { COMPONENTS, LABELS, MANAGED_BY } from './labels.ts';
 export type { RunSize } from './run-size.ts';

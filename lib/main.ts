@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { App } from 'cdk8s';
 import { parseEnvironment } from './environment.ts';
-import { environmentApp } from './environment-app.ts';
+import { environmentApps } from './environment-apps.ts';
 import { InvalidValueError } from './errors.ts';
 
 const folder = join(import.meta.dirname, '..', 'environments');
@@ -13,9 +13,9 @@ try {
   // All are checked before the first is written, so that a wrong value leaves nothing half rendered.
   const apps = readdirSync(folder)
     .filter((file) => file.endsWith('.yaml'))
-    .map((file) => {
+    .flatMap((file) => {
       const environment = parseEnvironment(`environments/${file}`, readFileSync(join(folder, file), 'utf8'));
-      return environmentApp(environment, join(outdir, basename(file, '.yaml')));
+      return environmentApps(environment, join(outdir, basename(file, '.yaml')));
     });
   for (const app of apps) app.synth();
 } catch (error) {

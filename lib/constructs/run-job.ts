@@ -30,7 +30,7 @@ export class RunJob extends Construct {
       [LABELS.runId]: run.runId,
       [LABELS.attempt]: String(run.attempt),
       [LABELS.workflowVersionId]: run.workflowVersionId,
-      [LABELS.mode]: 'job',
+      [LABELS.mode]: 'cold',
     };
     const manifest = k8s.KubeJob.manifest({
       metadata: { name: runJobName(run.runId, run.attempt), namespace: run.namespace, labels },

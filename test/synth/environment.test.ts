@@ -1,8 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
-import { Chart } from 'cdk8s';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type Environment, environmentApp, InvalidValueError, parseEnvironment } from '../../lib/index.ts';
+import { type Environment, environmentApps, InvalidValueError, parseEnvironment } from '../../lib/index.ts';
 
 const parse = (text: string): Environment => parseEnvironment('environments/test.yaml', text);
 
@@ -27,8 +26,8 @@ describe('an environment file', () => {
   });
 
   it('becomes one chart per tenant, in the tenant’s own namespace', () => {
-    const app = environmentApp(parse('tenantNamespacePrefix: t\ntenants: [{id: b}, {id: a}]'), 'unused');
-    const charts = app.node.children.filter((child) => Chart.isChart(child));
+    const environment = parse('tenantNamespacePrefix: t\ntenants: [{id: b}, {id: a}]');
+    const charts = environmentApps(environment, 'unused').flatMap((app) => app.charts);
     expect(charts.map(({ node }) => node.id)).toEqual(['tenant-b', 'tenant-a']);
     expect((charts[0]!.toJson() as { metadata: object }[])[0]!.metadata).toMatchObject({ name: 't-b' });
   });
@@ -93,8 +92,8 @@ describe('an environment file', () => {
     const environment = parse(
       JSON.stringify({ tenantNamespacePrefix: 'p'.repeat(12), tenants: [{ id: 't'.repeat(50) }] }),
     );
-    const [chart] = environmentApp(environment, 'unused').charts;
-    const [namespace] = chart!.toJson() as { metadata: { name: string } }[];
+    const [app] = environmentApps(environment, 'unused');
+    const [namespace] = app!.charts[0]!.toJson() as { metadata: { name: string } }[];
     expect(namespace!.metadata.name).toHaveLength(63);
   });
 });

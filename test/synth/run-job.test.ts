@@ -126,7 +126,7 @@ describe('RunJob', () => {
       'wormhole.dev/run-id': REQUIRED_PROPS.runId,
       'wormhole.dev/attempt': '1',
       'wormhole.dev/workflow-version-id': REQUIRED_PROPS.workflowVersionId,
-      'wormhole.dev/mode': 'job',
+      'wormhole.dev/mode': 'cold',
     });
     expect(job.spec.template.metadata?.labels).toEqual(job.metadata.labels);
   });
@@ -141,6 +141,19 @@ describe('RunJob', () => {
     ]);
     expect(pod.volumes?.[0]?.projected?.sources?.[0]?.serviceAccountToken?.audience).toBe('wormhole-gateway');
     expect(pod.hostAliases).toEqual([{ hostnames: ['gateway.wormhole-system.svc'], ip: '10.96.0.10' }]);
+  });
+
+  it('requests what it is limited to, cores rounded up to thousandths', () => {
+    const resourcesOf = (cpus: number) =>
+      podOf(runJobManifest({ ...REQUIRED_PROPS, size: { cpus, memoryMb: 1024 } })).containers[0]!.resources!;
+    const amounts = { cpu: '51m', memory: '1Gi', 'ephemeral-storage': '64Mi' };
+    expect(resourcesOf(0.0501)).toEqual({ requests: amounts, limits: amounts });
+    expect(resourcesOf(0.07).limits).toMatchObject({ cpu: '70m' });
+  });
+
+  it('never promises more /tmp than memory', () => {
+    const pod = podOf(runJobManifest({ ...REQUIRED_PROPS, size: { memoryMb: 32, tmpMb: 64 } }));
+    expect(pod.volumes?.[1]?.emptyDir).toEqual({ medium: 'Memory', sizeLimit: '32Mi' });
   });
 
   it('takes patches for what it has no property for', () => {
