@@ -18,6 +18,11 @@ export interface Resolver {
 export class DnsResolver implements Resolver {
   readonly #resolver = new dns.Resolver({ timeout: 2000, tries: 2 });
 
+  /** @param servers `address` or `address:port`. @default those of the system */
+  constructor(servers?: readonly string[]) {
+    if (servers !== undefined) this.#resolver.setServers(servers);
+  }
+
   async resolve(name: string): Promise<readonly string[]> {
     const answers = await Promise.allSettled([this.#resolver.resolve4(name), this.#resolver.resolve6(name)]);
     const addresses = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));

@@ -21,6 +21,9 @@ const HTTP_PORT = 80;
  * @throws {EgressRefusal} REQUEST_INVALID, HOST_INVALID or HOST_MISMATCH.
  */
 export function readTarget(request: IncomingMessage): Target {
+  if (request.httpVersion !== '1.1' && request.httpVersion !== '1.0') {
+    throw new EgressRefusal('REQUEST_INVALID', 'the egress proxy speaks HTTP/1.1');
+  }
   const target = request.method === 'CONNECT' ? readAuthorityForm(request) : readAbsoluteForm(request);
   checkHostHeader(request, target);
   return target;

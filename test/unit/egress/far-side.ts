@@ -40,7 +40,7 @@ async function listen(server: Server): Promise<{ port: number; connections: () =
 /** @param listener answers; by default with 200 and the body `hello`, after the whole request arrived. */
 export async function startHttp(listener?: RequestListener): Promise<FarSide> {
   const arrivals: Arrival[] = [];
-  const server = createHttpServer({ keepAlive: true }, (request, response) => {
+  const server = createHttpServer({ keepAlive: true, maxHeaderSize: 128 * 1024 }, (request, response) => {
     if (listener !== undefined) {
       listener(request, response);
       return;
@@ -51,6 +51,7 @@ export async function startHttp(listener?: RequestListener): Promise<FarSide> {
       response.end('hello');
     });
   });
+  server.maxHeadersCount = 0;
   return { ...(await listen(server)), arrivals };
 }
 
