@@ -1,5 +1,5 @@
 import { createLogUpdate } from 'log-update';
-import { displayText } from '../cli/display-text.ts';
+import { displayText, shortened } from '../cli/display-text.ts';
 import { formatBetween } from '../cli/durations.ts';
 import { shortId } from '../cli/find-run.ts';
 import type { Output, OutputStream } from '../cli/output.ts';
@@ -9,6 +9,9 @@ import type { RunChange } from '../store/notifications.ts';
 import type { Scenario } from './scenarios.ts';
 
 const REDRAW_MS = 200;
+/** What the table needs beside the last column; a terminal without a width is taken for a wide one. */
+const OTHER_COLUMNS_WIDTH = 76;
+const DEFAULT_WIDTH = 140;
 
 interface Row {
   readonly runId: RunId;
@@ -26,6 +29,7 @@ interface Row {
  */
 export class Board {
   readonly #output: Output;
+  readonly #stdout: OutputStream;
   readonly #rows = new Map<RunId, Row>();
   readonly #draw: ReturnType<typeof createLogUpdate> | undefined;
   readonly #startedAt = Date.now();
@@ -34,6 +38,7 @@ export class Board {
   /** @param stdout where the table is drawn if it is a terminal. */
   constructor(output: Output, stdout: OutputStream) {
     this.#output = output;
+    this.#stdout = stdout;
     this.#draw = stdout.isTTY === true && !output.json ? createLogUpdate(stdout) : undefined;
   }
 
@@ -86,6 +91,7 @@ export class Board {
 
   #redraw(): void {
     const now = new Date();
+    const room = Math.max(1, (this.#stdout.columns ?? DEFAULT_WIDTH) - OTHER_COLUMNS_WIDTH);
     this.#draw?.(
       this.#output.renderTable(
         ['RUN', 'TENANT', 'WORKFLOW', 'STATUS', 'WAIT', 'TIME', 'ATTEMPT', 'SHOWS'],
@@ -97,7 +103,7 @@ export class Board {
           formatBetween(row.submittedAt, row.startingAt ?? row.endedAt ?? now),
           formatBetween(row.startingAt, row.endedAt ?? now),
           String(row.attempt),
-          this.#output.style('dim', row.scenario.shows),
+          this.#output.style('dim', shortened(row.scenario.shows, room)),
         ]),
       ),
     );
