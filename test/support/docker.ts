@@ -1,15 +1,19 @@
 import Dockerode from 'dockerode';
-import { messageOf } from '../../controller/errors.ts';
+import { askHost } from './host-protocol.ts';
 import type { Requirement } from './requires.ts';
 
-/** The container engine of DOCKER_HOST, or the system's. */
+/** The container engine of DOCKER_HOST, or the one that the platform itself would find or start. */
 export const docker: Requirement<Dockerode> = async () => {
-  const socketPath = (process.env['DOCKER_HOST'] ?? 'unix:///var/run/docker.sock').replace(/^unix:\/\//, '');
-  const engine = new Dockerode({ socketPath });
-  try {
-    await engine.ping();
-    return { value: engine };
-  } catch (error) {
-    return { missing: `a container engine (${messageOf(error)})` };
-  }
+  const found = await askHost('docker');
+  return 'missing' in found ? found : { value: openEngine(found.value) };
 };
+
+/** @param dockerHost - `unix:///path` or `tcp://host:port`. */
+export function openEngine(dockerHost: string): Dockerode {
+  const { protocol, pathname, hostname, port } = new URL(dockerHost);
+  return new Dockerode(
+    protocol === 'unix:'
+      ? { socketPath: pathname }
+      : { protocol: 'http', host: hostname, port: Number(port) },
+  );
+}

@@ -2,8 +2,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, mkdir, mkdtemp } from 'node:fs/promises';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { HOST_SOCKET } from './host-protocol.ts';
-import { leftoversOf, removeAbandonedRuns, RUN_FOLDER_PREFIX } from './run-folder.ts';
+import { removeAbandonedRuns, RUN_FOLDER_PREFIX } from './run-folder.ts';
 
 /**
  * Runs once, around all test files: gives them a folder for temporary files and the process that owns their
@@ -29,11 +30,11 @@ export default async function setup(): Promise<() => Promise<void>> {
   process.env[HOST_SOCKET] = join(folder, 'host.sock');
 
   return async () => {
-    const leftovers = await leftoversOf(folder);
+    const output = text(host.stdout);
     host.stdin.end();
+    const leftovers = (await output).split('\n').filter((line) => line !== '');
     const [code] = await exited;
-    if (code !== 0)
-      leftovers.push(`a test server that did not stop (exit code ${code ?? 'none'} of its host)`);
+    if (code !== 0) leftovers.push(`a broken server host (exit code ${code ?? 'none'})`);
     if (leftovers.length > 0) throw new Error(`the tests left behind:\n  ${leftovers.join('\n  ')}`);
   };
 }

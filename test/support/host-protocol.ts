@@ -15,6 +15,8 @@ export interface Servers {
   readonly redis: string;
   /** The URL of a MongoDB database that nobody else was given. */
   readonly mongodb: string;
+  /** A container engine, as DOCKER_HOST names it. */
+  readonly docker: string;
 }
 
 /** Environment variable with the path of the host's socket. */

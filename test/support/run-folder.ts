@@ -7,10 +7,6 @@ export const RUN_FOLDER_PREFIX = '/tmp/wormhole-test-';
 
 /** Time from the making of the folder until its host listens, generously. */
 const START_UP_MS = 60_000;
-/** What programs that tests run keep for the next time. */
-const CACHES = /^(?:tsx-\d+|node-compile-cache|go-build.*)$/;
-/** Vitest's own processes, by what they call themselves. */
-const TEST_RUNNER = /^vitest|vitest\/dist\/workers/;
 
 /** Ends the processes and removes the folders of test runs whose server host was killed. */
 export async function removeAbandonedRuns(): Promise<void> {
@@ -21,19 +17,6 @@ export async function removeAbandonedRuns(): Promise<void> {
     for (const { pid } of await processesOf(folder)) endProcess(pid);
     await rm(folder, { recursive: true, force: true });
   }
-}
-
-/** @returns what the tests of a run left: files in its folder for temporary files, and processes, a line each. */
-export async function leftoversOf(folder: string): Promise<string[]> {
-  const files = (await readdir(join(folder, 'tmp'))).filter((name) => !CACHES.test(name));
-  const processes = (await processesOf(join(folder, 'tmp'))).filter(
-    ({ command }) => !TEST_RUNNER.test(command),
-  );
-  for (const { pid } of processes) endProcess(pid);
-  return [
-    ...files.map((name) => `temporary file ${name}`),
-    ...processes.map(({ pid, command }) => `process ${pid}: ${command.slice(0, 200)}`),
-  ];
 }
 
 async function isInUse(folder: string): Promise<boolean> {
@@ -54,7 +37,7 @@ function answers(socketPath: string): Promise<boolean> {
  * @returns the live processes that have the folder on their command line or in their environment, as all have that
  * a test starts. Linux only: elsewhere none is found.
  */
-async function processesOf(folder: string): Promise<{ pid: number; command: string }[]> {
+export async function processesOf(folder: string): Promise<{ pid: number; command: string }[]> {
   if (process.platform !== 'linux') return [];
   const found: { pid: number; command: string }[] = [];
   for (const pid of (await readdir('/proc')).filter((name) => /^\d+$/.test(name)).map(Number)) {
@@ -69,7 +52,8 @@ async function processesOf(folder: string): Promise<{ pid: number; command: stri
   return found;
 }
 
-function endProcess(pid: number): void {
+/** Kills a process; one that is gone is success. */
+export function endProcess(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {

@@ -1,7 +1,8 @@
 /**
  * The process that owns the servers of one test run. It starts a server when the first test file asks for it, and
- * stops all of them when its standard input ends: that is when the test run ends, however it ends. It is in a
- * session of its own, so Ctrl-C ends it through its input only.
+ * stops all of them when its standard input ends: that is when the test run ends, however it ends. Then it also
+ * removes what the tests left behind, and tells it on its standard output, a line each. It is in a session of its
+ * own, so Ctrl-C ends it through its input only.
  * Usage: server-host.ts <folder of the run>
  */
 import { mkdir, rm } from 'node:fs/promises';
@@ -12,6 +13,8 @@ import { messageOf } from '../../controller/errors.ts';
 import { defaultPaths } from '../../controller/setup/paths.ts';
 import type { Availability } from './availability.ts';
 import type { Servers } from './host-protocol.ts';
+import { removeLeftovers } from './leftovers.ts';
+import { startTestDocker } from './servers/docker.ts';
 import { startTestMongodb } from './servers/mongodb.ts';
 import { startTestPostgres } from './servers/postgres.ts';
 import { startTestRedis } from './servers/redis.ts';
@@ -21,6 +24,7 @@ const STARTERS: { readonly [K in keyof Servers]: StartServer<Servers[K]> } = {
   postgres: startTestPostgres,
   redis: startTestRedis,
   mongodb: startTestMongodb,
+  docker: startTestDocker,
 };
 
 const [folder] = process.argv.slice(2);
@@ -42,14 +46,9 @@ process.stdin.resume();
 await once(process.stdin, 'end');
 host.close();
 host.closeAllConnections();
-const results = await Promise.allSettled([...started.values()].map(stop));
+const problems = [...(await removeLeftovers(folder, await dockerHost())), ...(await stopAll())];
 await rm(folder, { recursive: true, force: true });
-for (const result of results) {
-  if (result.status === 'rejected') {
-    process.stderr.write(`a test server did not stop: ${messageOf(result.reason)}\n`);
-    process.exitCode = 1;
-  }
-}
+process.stdout.write(problems.map((problem) => `${problem}\n`).join(''));
 
 async function lease(name: string): Promise<Availability<unknown>> {
   if (!isServer(name)) throw new Error(`there is no test server "${name}"`);
@@ -72,8 +71,25 @@ async function start(name: keyof Servers): Promise<Availability<TestServer<unkno
   return STARTERS[name]({ dir, cacheDir, log: (message) => process.stderr.write(`[${name}] ${message}\n`) });
 }
 
-async function stop(starting: Promise<Availability<TestServer<unknown>>>): Promise<void> {
-  // One that did not start has told those who asked for it.
-  const server = await starting.catch(() => ({ missing: 'it did not start' }));
-  if ('value' in server) await server.value.stop();
+/** @returns the container engine's address, if a test asked for one. */
+async function dockerHost(): Promise<string | undefined> {
+  if (!started.has('docker')) return undefined;
+  const found = await lease('docker').catch(() => ({ missing: 'it did not start' }));
+  return 'value' in found ? (found.value as Servers['docker']) : undefined;
+}
+
+/** @returns what went wrong. */
+async function stopAll(): Promise<string[]> {
+  const results = await Promise.allSettled(
+    [...started].map(async ([name, starting]) => {
+      // One that did not start has told those who asked for it.
+      const server = await starting.catch(() => ({ missing: 'it did not start' }));
+      if ('value' in server) await server.value.stop().catch((error: unknown) => fail(name, error));
+    }),
+  );
+  return results.flatMap((result) => (result.status === 'rejected' ? [messageOf(result.reason)] : []));
+}
+
+function fail(name: string, cause: unknown): never {
+  throw new Error(`the test server "${name}", which did not stop: ${messageOf(cause)}`, { cause });
 }
