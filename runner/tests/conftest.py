@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import trustme
-from world import World, build_world
 
+from world import World, build_world
 from wormhole_runner._streams import tls_context
 
 

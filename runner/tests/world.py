@@ -15,7 +15,6 @@ from typing import Any
 from egress_double import GRANT, EgressDouble, serve_egress
 from far_side import FarSide, serve_far_side
 from gateway_double import CLAIM_TOKEN, REPORT_TOKEN, GatewayDouble, serve_gateway
-
 from wormhole_runner._main import run
 from wormhole_runner._startup import Startup
 
@@ -80,7 +79,10 @@ class World:
 
     def start(self, **environ: str) -> subprocess.Popen[str]:
         """Starts the runner as the image does, in a process of its own."""
-        program = f"import sys; sys.path.insert(0, {str(SOURCE)!r}); import runpy; runpy.run_module('wormhole_runner', run_name='__main__')"
+        program = (
+            f"import sys; sys.path.insert(0, {str(SOURCE)!r});"
+            "import runpy; runpy.run_module('wormhole_runner', run_name='__main__')"
+        )
         return subprocess.Popen(
             [sys.executable, "-I", "-c", program],
             env={**self.environ, **environ},

@@ -18,8 +18,6 @@ from ._requests import Request
 from ._streams import Address, Streams, close, open_address, start_tls, tls_context
 
 _DENIED = "wormhole-egress-denied"
-# The proxy tried and the far side did not answer: that may heal, a refusal does not.
-_UNREACHABLE = frozenset({502, 504})
 
 
 class EgressProxy:
@@ -83,6 +81,7 @@ def _check_denial(response: Response, authority: str) -> None:
     reason = response.headers.get(_DENIED)
     if reason is None:
         return
-    if response.status in _UNREACHABLE:
+    if response.status >= 500:
+        # The proxy would, but the far side did not answer: that may heal, a refusal does not.
         raise ConnectionFailed(f"the egress proxy cannot reach {authority}: {reason}")
     raise EgressDenied(f"{authority} is denied ({reason}); allow it in the tenant's egress policy")

@@ -22,7 +22,7 @@ Everything that the runner raises on purpose.
         ├── RequestInvalid          REQUEST_INVALID
         ├── RequestBodyInvalid      REQUEST_BODY_INVALID
         ├── SchemaInvalid           SCHEMA_INVALID
-        ├── ConnectionNotFound      CONNECTION_NOT_FOUND
+        ├── CredentialsUnavailable  CREDENTIALS_UNAVAILABLE
         ├── EgressDenied            EGRESS_DENIED
         ├── TlsFailed               TLS_FAILED
         ├── ResponseTooLarge        RESPONSE_TOO_LARGE
@@ -130,10 +130,10 @@ class SchemaInvalid(StepError):
     code = "SCHEMA_INVALID"
 
 
-class ConnectionNotFound(StepError):
-    """The action names a connection whose credentials the claim did not bring."""
+class CredentialsUnavailable(StepError):
+    """The platform could not get usable credentials for the connection."""
 
-    code = "CONNECTION_NOT_FOUND"
+    code = "CREDENTIALS_UNAVAILABLE"
 
 
 class EgressDenied(StepError):

@@ -91,6 +91,14 @@ class OAuthCredentials(TypedDict):
 Credentials: TypeAlias = ApiKeyCredentials | BasicCredentials | HeaderCredentials | OAuthCredentials
 
 
+class UnavailableCredentials(TypedDict):
+    kind: Literal["UNAVAILABLE"]
+    message: str
+
+
+ClaimedConnection: TypeAlias = Credentials | UnavailableCredentials
+
+
 class RunInfo(TypedDict):
     id: str
     attempt: int

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus
 
-from ._protocol import Credentials, Json
+from ._protocol import ClaimedConnection, Json
 
 MASK = "[REDACTED]"
 MIN_SECRET = 4
@@ -57,20 +57,20 @@ class Redactor:
         return value if self.text(digits) == digits else MASK
 
 
-def secrets_of(credentials: Iterable[Credentials]) -> set[str]:
+def secrets_of(connections: Iterable[ClaimedConnection]) -> set[str]:
     """
-    Lists what is secret in credentials: key values, passwords, header values, access tokens, and the Basic
+    Lists what is secret in connections: key values, passwords, header values, access tokens, and the Basic
     authentication pair. User names and header names are not.
     """
     secrets: set[str] = set()
-    for item in credentials:
+    for item in connections:
         if item["kind"] == "API_KEY":
             secrets.add(item["value"])
         elif item["kind"] == "BASIC":
             secrets |= {item["password"], basic_pair(item["username"], item["password"])}
         elif item["kind"] == "CUSTOM_HEADER":
             secrets.update(item["headers"].values())
-        else:
+        elif item["kind"] == "OAUTH2":
             secrets.add(item["accessToken"])
     return secrets
 

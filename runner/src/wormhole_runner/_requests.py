@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from ._auth import auth_headers, auth_query
 from ._endpoints import Endpoint, render_endpoint
-from ._exceptions import ConnectionNotFound, RequestBodyInvalid, RequestInvalid, SchemaMismatch
+from ._exceptions import CredentialsUnavailable, RequestBodyInvalid, RequestInvalid, SchemaMismatch
 from ._messages import Headers
-from ._protocol import Credentials, HttpAction, Json
+from ._protocol import ClaimedConnection, Credentials, HttpAction, Json
 from ._schemas import validate
 from ._templates import Scope, json_type, render, render_text
 
@@ -69,14 +69,17 @@ def build_request(action: HttpAction, scope: Scope, credentials: Credentials | N
     return Request(action["method"], endpoint, _overlay(defaults, given, auth, own), body or b"")
 
 
-def credentials_for(action: HttpAction, connections: Mapping[str, Credentials]) -> Credentials | None:
-    """Finds the credentials that an action uses, if any. Raises `ConnectionNotFound`."""
+def credentials_for(action: HttpAction, connections: Mapping[str, ClaimedConnection]) -> Credentials | None:
+    """Finds the credentials that an action uses, if any. Raises `CredentialsUnavailable`."""
     if "auth" not in action:
         return None
     name = action["auth"]["connection"]
-    if name not in connections:
-        raise ConnectionNotFound(f'there is no connection "{name}"; create it for this tenant')
-    return connections[name]
+    connection = connections.get(name)
+    if connection is None:
+        raise CredentialsUnavailable(f'the claim holds no connection "{name}"')
+    if connection["kind"] == "UNAVAILABLE":
+        raise CredentialsUnavailable(f'connection "{name}": {connection["message"]}')
+    return connection
 
 
 def _body(action: HttpAction, scope: Scope) -> bytes | None:

@@ -10,7 +10,7 @@ from ._egress import EgressProxy
 from ._exceptions import HttpStatus, ResponseBodyInvalid, SchemaMismatch, TryFailed, TryTimeout
 from ._messages import Response
 from ._outbox import Outbox
-from ._protocol import Credentials, Json, Step
+from ._protocol import ClaimedConnection, Json, Step
 from ._requests import Request, build_request, credentials_for
 from ._retries import RETRYABLE_STATUSES, delay_ms, parse_retry_after, tries_of
 from ._schemas import validate
@@ -28,7 +28,7 @@ class StepRunner:
         self,
         *,
         run_id: str,
-        connections: Mapping[str, Credentials],
+        connections: Mapping[str, ClaimedConnection],
         egress: EgressProxy,
         response_bytes: int,
         outbox: Outbox,
