@@ -111,8 +111,10 @@ async function* connection(
       abortSignal,
     });
     const broken = (error?: Error): void => {
-      if (!abortSignal.aborted)
-        inbox.emit('error', error ?? new Error('the engine ended its stream of events'));
+      // One end may be told several times over, but nobody listens to a second one.
+      if (abortSignal.aborted) return;
+      inbox.emit('error', error ?? new Error('the engine ended its stream of events'));
+      over.abort();
     };
     stream.on('close', broken);
     createInterface({ input: stream })
