@@ -367,10 +367,10 @@ describe('a listener', () => {
 describe('docs/egress.md', () => {
   it('documents every reason with its status, and no other', async () => {
     const page = await readFile(new URL('../../../docs/egress.md', import.meta.url), 'utf8');
-    const documented = Array.from(page.matchAll(/^\| `([A-Z_]+)` +\| (\d{3}) +\|/gm), ([, reason, status]) => [
-      reason,
-      Number(status),
-    ]);
+    const documented = Array.from(
+      page.matchAll(/^\| `([A-Z_]+)` +\| (\d{3}) +\|/gm),
+      ([, reason, status]) => [reason, Number(status)],
+    );
     expect(Object.fromEntries(documented)).toEqual(EGRESS_REASONS);
   });
 });
