@@ -1,6 +1,7 @@
 """Templates read the input and earlier outputs, and nothing else."""
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wormhole_runner._conditions import holds
-from wormhole_runner._exceptions import ConditionInvalid, StepError, TemplateInvalid, TemplateValueMissing
+from wormhole_runner._exceptions import ConditionInvalid, TemplateInvalid, TemplateValueMissing
 from wormhole_runner._templates import render
 
 SCOPE: dict[str, Any] = {
@@ -102,10 +103,8 @@ def test_what_a_value_holds_is_never_a_template(text: str) -> None:
 
 @given(st.text(alphabet="{}. inputsteps0_-|()'"))
 def test_any_text_renders_or_fails_as_a_step_does(text: str) -> None:
-    try:
+    with suppress(TemplateInvalid, TemplateValueMissing):
         render(text, SCOPE)
-    except StepError as error:
-        assert error.code in {"TEMPLATE_INVALID", "TEMPLATE_VALUE_MISSING"}
 
 
 @given(json_values)

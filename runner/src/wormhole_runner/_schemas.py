@@ -6,7 +6,6 @@ error, and a validation that takes too long (a regular expression that backtrack
 """
 
 import json
-import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,8 +52,9 @@ def validate(value: Json, schema: JsonSchema, what: str) -> None:
         raise SchemaInvalid(
             f"checking {what} against its schema took longer than {VALIDATION_LIMIT_S:g} s; simplify its patterns"
         ) from problem
-    except re.error as problem:
-        raise SchemaInvalid(f"the schema of {what} holds a wrong regular expression: {problem.msg}") from problem
+    except Exception as problem:
+        # Reached through "$ref", an unknown keyword may hold a schema that `check_schema` never saw.
+        raise SchemaInvalid(f"the schema of {what} cannot be used: {type(problem).__name__}") from problem
     if error is not None:
         # Not the library's message: it quotes the value.
         rule = json.dumps({str(error.validator): error.validator_value}, ensure_ascii=False, default=str)
