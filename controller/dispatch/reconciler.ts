@@ -4,7 +4,7 @@ import type { Backend } from '../backends/types.ts';
 import { messageOf } from '../errors.ts';
 import { attemptName, type RunId, type TenantId } from '../model/ids.ts';
 import { DISPATCH_QUEUE } from '../queue/names.ts';
-import type { QueueServer, RunJobData } from '../queue/queue-server.ts';
+import type { QueueServer } from '../queue/queue-server.ts';
 import { dropAbandoned, type RunQueues } from '../queue/run-queues.ts';
 import { liveAttempts, type LiveAttempt } from '../store/attempts.ts';
 import { queuedBefore, queuedOf } from '../store/runs.ts';

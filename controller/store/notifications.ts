@@ -128,7 +128,7 @@ export async function waitForRun<T>(
         },
         (error: unknown) => {
           stop();
-          reject(error);
+          reject(error instanceof Error ? error : new Error(String(error)));
         },
       );
     };
