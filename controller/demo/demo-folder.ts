@@ -11,12 +11,15 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { z } from 'zod';
 import { commandOf } from '../setup/process-command.ts';
 
 const PREFIX = 'wormhole-demo-';
 const OWNER_FILE = 'demo.json';
 /** Unix sockets lie in it: their whole path must stay under 104 bytes. */
-const LONGEST_TMPDIR = 30;
+const LONGEST_TMPDIR = 20;
+
+const ownerSchema = z.object({ pid: z.int().positive(), program: z.string() });
 
 /** The folder of one demo: everything it writes, but for caches. */
 export interface DemoFolder {
@@ -40,20 +43,35 @@ export async function makeDemoFolder(): Promise<DemoFolder> {
   mkdirSync(path);
   // The embedded PostgreSQL runs as another user, who must get through but not look around.
   chmodSync(path, 0o711);
-  const owner = { pid: process.pid, program: await commandOf(process.pid) };
+  const owner: z.infer<typeof ownerSchema> = {
+    pid: process.pid,
+    program: (await commandOf(process.pid)) ?? '',
+  };
   writeFileSync(join(path, OWNER_FILE), JSON.stringify(owner), { mode: 0o600 });
   return { path, instance: `demo-${id}` };
 }
 
-/** @returns the folders of this user's demos, each with whether its demo still runs. */
-export async function findDemoFolders(): Promise<(DemoFolder & { readonly isLive: boolean })[]> {
+/** The folder of a demo that this process did not make. */
+export interface FoundDemoFolder extends DemoFolder {
+  /** The process that made it; undefined when it was killed before it could say. */
+  readonly pid: number | undefined;
+  /** Whether that process still runs. */
+  readonly isLive: boolean;
+}
+
+/** @returns the folders of this user's demos. */
+export async function findDemoFolders(): Promise<FoundDemoFolder[]> {
   const root = temporaryRoot();
   const folders = readdirSync(root)
     .filter((name) => name.startsWith(PREFIX))
     .map((name) => ({ path: join(root, name), instance: `demo-${name.slice(PREFIX.length)}` }))
     .filter(({ path, instance }) => isDemoInstance(instance) && isOurs(path));
   return await Promise.all(
-    folders.map(async (folder) => ({ ...folder, isLive: await ownerLives(folder.path) })),
+    folders.map(async (folder) => {
+      const owner = readOwner(folder.path);
+      const isLive = owner !== undefined && (await commandOf(owner.pid)) === owner.program;
+      return { ...folder, pid: owner?.pid, isLive };
+    }),
   );
 }
 
@@ -67,15 +85,11 @@ function isOurs(path: string): boolean {
   return stat?.isDirectory() === true && stat.uid === process.getuid?.();
 }
 
-async function ownerLives(path: string): Promise<boolean> {
+function readOwner(path: string): z.infer<typeof ownerSchema> | undefined {
   try {
-    const owner = JSON.parse(readFileSync(join(path, OWNER_FILE), 'utf8')) as {
-      pid: number;
-      program: string;
-    };
-    return (await commandOf(owner.pid)) === owner.program;
+    return ownerSchema.parse(JSON.parse(readFileSync(join(path, OWNER_FILE), 'utf8')));
   } catch {
     // Killed while it made the folder.
-    return false;
+    return undefined;
   }
 }

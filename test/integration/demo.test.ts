@@ -1,0 +1,147 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
+import { fileURLToPath } from 'node:url';
+import type Dockerode from 'dockerode';
+import { expect, onTestFinished, test } from 'vitest';
+import { findDemoFolders } from '../../controller/demo/demo-folder.ts';
+import { findLeftovers } from '../../controller/demo/leftovers.ts';
+import { SCENARIOS } from '../../controller/demo/scenarios.ts';
+import { docker } from '../support/docker.ts';
+import { describeWith } from '../support/requires.ts';
+
+const WORMHOLE = fileURLToPath(new URL('../../bin/wormhole.mjs', import.meta.url));
+/** A machine that has to build the image first needs minutes. */
+const DEMO_MS = 600_000;
+
+interface DemoEvent {
+  readonly type: string;
+  readonly status?: string;
+  readonly isGood?: boolean;
+  readonly runs?: readonly { containerId: string | null; differences: readonly string[] }[];
+  readonly checks?: readonly { what: string; isGood: boolean }[];
+}
+
+/** The demo as a child process, as a user starts it. */
+class Demo {
+  readonly events: DemoEvent[] = [];
+  readonly #child: ChildProcess;
+  readonly #errors: Promise<string>;
+  readonly #exit: Promise<number | null>;
+  readonly #waiting: { isWanted: (event: DemoEvent) => boolean; found: () => void }[] = [];
+
+  constructor(engine: Dockerode) {
+    const { socketPath } = engine.modem as { socketPath?: string };
+    const child = spawn(process.execPath, [WORMHOLE, 'demo', '--json'], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, DOCKER_HOST: `unix://${socketPath}` },
+    });
+    this.#child = child;
+    this.#errors = text(child.stderr);
+    this.#exit = once(child, 'close').then(([code]) => code as number | null);
+    createInterface({ input: child.stdout }).on('line', (line) => this.#take(JSON.parse(line) as DemoEvent));
+    onTestFinished(() => {
+      child.kill('SIGTERM');
+    });
+  }
+
+  #take(event: DemoEvent): void {
+    this.events.push(event);
+    for (const { isWanted, found } of this.#waiting) if (isWanted(event)) found();
+  }
+
+  /** Resolves at the first event that is wanted, or when the demo has ended without one. */
+  async until(isWanted: (event: DemoEvent) => boolean): Promise<void> {
+    if (this.events.some(isWanted)) return;
+    await Promise.race([new Promise<void>((found) => this.#waiting.push({ isWanted, found })), this.#exit]);
+    if (!this.events.some(isWanted)) throw new Error(`it never came; standard error: ${await this.#errors}`);
+  }
+
+  /** @returns how it ended, once it has. */
+  async ended(): Promise<{ exitCode: number | null; stderr: string }> {
+    return { exitCode: await this.#exit, stderr: await this.#errors };
+  }
+
+  /** Sends a signal to the process that the user started. */
+  signal(name: NodeJS.Signals): void {
+    this.#child.kill(name);
+  }
+}
+
+const isRunning = ({ type, status }: DemoEvent): boolean => type === 'status' && status === 'RUNNING';
+
+describeWith('the demo', docker, (engine) => {
+  /** The demos of others may go on meanwhile: only what came up since counts. */
+  async function leftSince(before: readonly string[]): Promise<unknown[]> {
+    const folders = (await findDemoFolders()).filter(({ path, isLive }) => !before.includes(path) && !isLive);
+    const left = await Promise.all(folders.map((folder) => findLeftovers(engine, folder)));
+    return [
+      ...folders.map(({ path }) => path),
+      ...left.flatMap(({ containers, processes }) => [...containers, ...processes]),
+    ];
+  }
+
+  const folderPaths = async (): Promise<string[]> => (await findDemoFolders()).map(({ path }) => path);
+
+  test(
+    'ends with exit code 0 and every run as it should, and leaves nothing',
+    async () => {
+      const before = await folderPaths();
+      const demo = new Demo(engine);
+      const { exitCode, stderr } = await demo.ended();
+      const summary = demo.events.at(-1);
+      expect(summary?.runs?.flatMap(({ differences }) => differences)).toEqual([]);
+      expect(summary?.checks?.filter(({ isGood }) => !isGood)).toEqual([]);
+      expect(summary).toMatchObject({ type: 'summary', isGood: true });
+      expect(summary?.runs).toHaveLength(SCENARIOS.length);
+      expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
+      const containers = summary?.runs?.map(({ containerId }) => containerId);
+      expect(new Set(containers).size).toBe(SCENARIOS.length);
+      expect(await leftSince(before)).toEqual([]);
+    },
+    DEMO_MS,
+  );
+
+  test.each([
+    ['while it starts', ({ type }: DemoEvent) => type === 'step'],
+    ['while runs are live', isRunning],
+  ])(
+    'interrupted %s ends with exit code 130 and leaves nothing',
+    async (_when, moment) => {
+      const before = await folderPaths();
+      const demo = new Demo(engine);
+      await demo.until(moment);
+      demo.signal('SIGINT');
+      expect((await demo.ended()).exitCode).toBe(130);
+      expect(demo.events.at(-1)?.type).not.toBe('summary');
+      expect(await leftSince(before)).toEqual([]);
+    },
+    DEMO_MS,
+  );
+
+  test(
+    'that was killed is cleaned up by the next one',
+    async () => {
+      const before = await folderPaths();
+      const killed = new Demo(engine);
+      await killed.until(isRunning);
+      const [folder] = (await findDemoFolders()).filter(({ path }) => !before.includes(path));
+      if (folder === undefined) throw new Error('the demo has no folder');
+      const { pid } = folder;
+      process.kill(pid!, 'SIGKILL');
+      await killed.ended();
+      const left = await findLeftovers(engine, folder);
+      expect(left.processes.length).toBeGreaterThan(0);
+
+      const next = new Demo(engine);
+      await next.until(({ type }) => type === 'ready');
+      next.signal('SIGINT');
+      await next.ended();
+      expect(await findLeftovers(engine, folder)).toEqual({ containers: [], processes: [] });
+      expect(await folderPaths()).not.toContain(folder.path);
+      expect(await leftSince(before)).toEqual([]);
+    },
+    DEMO_MS,
+  );
+});
