@@ -1,4 +1,4 @@
-"""A small real proxy on a Unix socket: every host name leads to the far sides of the tests."""
+"""A small real proxy on a Unix socket and a loopback port: every host name leads to the far sides of the tests."""
 
 import select
 import socket
@@ -19,6 +19,7 @@ class EgressDouble:
     url: str
     http_port: int
     https_port: int
+    tcp_url: str = ""
     denied: dict[str, tuple[int, str]] = field(default_factory=dict)
     """`host:port` to the status and reason of the refusal."""
     seen: list[str] = field(default_factory=list)
@@ -28,7 +29,7 @@ class EgressDouble:
 
 @contextmanager
 def serve_egress(path: Path, *, http_port: int, https_port: int) -> Iterator[EgressDouble]:
-    """Serves on a Unix socket; tunnels lead to `https_port`, plain requests to `http_port` of the loopback."""
+    """Serves both; tunnels lead to `https_port`, plain requests to `http_port` of the loopback."""
     double = EgressDouble(f"unix:{path}", http_port, https_port)
 
     class Handler(socketserver.StreamRequestHandler):
@@ -71,20 +72,32 @@ def serve_egress(path: Path, *, http_port: int, https_port: int) -> Iterator[Egr
                             return
                         ends[ready].sendall(data)
 
-    class Server(socketserver.ThreadingUnixStreamServer):
+    class UnixServer(socketserver.ThreadingUnixStreamServer):
         daemon_threads = True
 
         def handle_error(self, *_arguments: object) -> None:
             """A runner that hangs up is nothing to report."""
 
-    with Server(str(path), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    class TcpServer(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+        def handle_error(self, *_arguments: object) -> None:
+            """A runner that hangs up is nothing to report."""
+
+    with UnixServer(str(path), Handler) as unix, TcpServer(("127.0.0.1", 0), Handler) as tcp:
+        double.tcp_url = f"http://127.0.0.1:{tcp.server_address[1]}"
+        threads = [
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}) for server in (unix, tcp)
+        ]
+        for thread in threads:
+            thread.start()
         try:
             yield double
         finally:
-            server.shutdown()
-            thread.join()
+            unix.shutdown()
+            tcp.shutdown()
+            for thread in threads:
+                thread.join()
 
 
 def _authority_of(url: str) -> str:

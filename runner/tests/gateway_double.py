@@ -1,7 +1,8 @@
-"""A gateway that speaks docs/gateway-protocol.md on a Unix socket and keeps what it is told."""
+"""A gateway that speaks docs/gateway-protocol.md on a Unix socket and over TLS, and keeps what it is told."""
 
 import json
 import socketserver
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -19,8 +20,9 @@ Fault = int | Literal["drop", "lose"]
 class GatewayDouble:
     """Hands out one claim; takes batches by number."""
 
-    def __init__(self, path: Path) -> None:
-        self.url = f"unix:{path}"
+    def __init__(self) -> None:
+        self.url = ""
+        self.tls_url = ""
         self.payload: dict[str, Any] = {}
         self.cancel: str | None = None
         self.faults: dict[str, list[Fault]] = {}
@@ -78,9 +80,9 @@ def _error(code: str) -> dict[str, Any]:
 
 
 @contextmanager
-def serve_gateway(path: Path) -> Iterator[GatewayDouble]:
-    """Serves on a Unix socket."""
-    double = GatewayDouble(path)
+def serve_gateway(path: Path, tls: ssl.SSLContext) -> Iterator[GatewayDouble]:
+    """Serves on a Unix socket, and with TLS on a loopback port."""
+    double = GatewayDouble()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -112,17 +114,34 @@ def serve_gateway(path: Path) -> Iterator[GatewayDouble]:
         def log_message(self, *_arguments: object) -> None:
             """Keeps the test output clean."""
 
-    class Server(socketserver.ThreadingUnixStreamServer):
+    class UnixServer(socketserver.ThreadingUnixStreamServer):
         daemon_threads = True
 
         def handle_error(self, *_arguments: object) -> None:
             """A runner that hangs up is nothing to report."""
 
-    with Server(str(path), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    class TlsServer(socketserver.ThreadingTCPServer):
+        daemon_threads = True
+
+        def get_request(self) -> tuple[Any, Any]:
+            connection, address = super().get_request()
+            return tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
+
+        def handle_error(self, *_arguments: object) -> None:
+            """A runner that hangs up is nothing to report."""
+
+    with UnixServer(str(path), Handler) as unix, TlsServer(("127.0.0.1", 0), Handler) as tcp:
+        double.url = f"unix:{path}"
+        double.tls_url = f"https://localhost:{tcp.server_address[1]}"
+        threads = [
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}) for server in (unix, tcp)
+        ]
+        for thread in threads:
+            thread.start()
         try:
             yield double
         finally:
-            server.shutdown()
-            thread.join()
+            unix.shutdown()
+            tcp.shutdown()
+            for thread in threads:
+                thread.join()

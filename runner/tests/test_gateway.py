@@ -127,3 +127,21 @@ def test_batches_stay_below_what_the_gateway_takes(world: World) -> None:
     world.run(*(step(f"s{number}", action("GET", f"{HTTP}/a")) for number in range(20)))
     assert len(world.gateway.raw) > 20 * 250_000
     assert all(len(str(batch)) < 2 * 1024 * 1024 for batch in world.gateway.batches)
+
+
+def test_in_a_cluster_the_gateway_is_tls_and_the_proxy_a_port(world: World) -> None:
+    world.https.route("/a", Reply())
+    world.environ["WORMHOLE_GATEWAY_URL"] = world.gateway.tls_url
+    world.egress.url = world.egress.tcp_url
+    assert world.run(step("a", action("GET", "https://api.example.test/a"))) == {"status": "SUCCESS"}
+    assert world.egress.seen == ["CONNECT api.example.test:443"]
+
+
+def test_a_gateway_that_is_not_the_real_one_gets_no_token(
+    one: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    one.environ["WORMHOLE_GATEWAY_URL"] = one.gateway.tls_url
+    assert one.exit_code() == 75
+    assert "the certificate of localhost is refused" in capsys.readouterr().err
+    assert one.gateway.claims == []

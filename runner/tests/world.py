@@ -107,7 +107,7 @@ def build_world(folder: Path, tls: SSLContext, environ: Mapping[str, str]) -> It
         http = stack.enter_context(serve_far_side(None))
         https = stack.enter_context(serve_far_side(tls))
         egress = stack.enter_context(serve_egress(folder / "egress.sock", http_port=http.port, https_port=https.port))
-        gateway = stack.enter_context(serve_gateway(folder / "gateway.sock"))
+        gateway = stack.enter_context(serve_gateway(folder / "gateway.sock", tls))
         token_file = folder / "claim-token"
         token_file.write_text(CLAIM_TOKEN + "\n")
         variables = {
