@@ -18,7 +18,7 @@ export interface StreamReader {
 
 const DEFAULT_LIMIT = 1000;
 /** e.g. `1r17.1e3.2p1`: attempt, first letter of the source, sequence. */
-const CURSOR = /^(?:[1-9]\d{0,8}[rep]\d{1,15}(?:\.(?!$)|$)){0,1000}$/;
+const CURSOR = /^(?:[1-9]\d{0,8}[rep]\d{1,16}(?:\.(?!$)|$)){0,1000}$/;
 
 /**
  * Puts a page together. The cursor holds how far each source was read, not one position in all lines: sources are
