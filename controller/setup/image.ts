@@ -89,14 +89,18 @@ async function inspectBase(docker: Dockerode, base: BaseImage): Promise<WheelTar
   const container = await docker.createContainer({
     Image: base.name,
     Entrypoint: ['python3', '-I', '-c', program],
+    // Without a terminal the engine puts binary headers between the lines.
+    Tty: true,
     HostConfig: { NetworkMode: 'none' },
   });
   try {
     await container.start();
     const { StatusCode: exitCode } = (await container.wait()) as { readonly StatusCode: number };
-    const logs = await container.logs({ stdout: true, stderr: true, follow: false });
-    const match = /(\d+) (\d+) (\w+)\n$/.exec(logs.toString('latin1'));
-    if (exitCode !== 0 || match === null) throw new Error(logs.toString('latin1'));
+    const printed = (await container.logs({ stdout: true, stderr: true, follow: false }))
+      .toString('utf8')
+      .trim();
+    const match = /^(\d+) (\d+) (\w+)$/.exec(printed);
+    if (exitCode !== 0 || match === null) throw new Error(printed);
     return { pythonVersion: `${match[1] ?? ''}.${match[2] ?? ''}`, architecture: match[3] ?? '' };
   } catch (error) {
     throw new WormholeError(

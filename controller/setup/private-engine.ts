@@ -7,6 +7,7 @@ import { runCommand } from './command.ts';
 import { installPackages } from './debian.ts';
 import { Leases } from './leases.ts';
 import { withLock } from './lock.ts';
+import { unmountBelow } from './mounts.ts';
 import { answers } from './ping.ts';
 
 const START_TIMEOUT_MS = 60_000;
@@ -71,7 +72,10 @@ export class PrivateEngine {
       this.#leases.drop(lease);
       if (this.#leases.live().length > 0) return;
       this.#onProgress('stopping the private container engine');
-      await this.#stop();
+      // Containers outlive an engine that was killed; only an engine knows how to end them.
+      if (!(await answers(this.socketPath))) await this.#start();
+      await this.#endProcesses();
+      await unmountBelow(this.#folder);
     });
   }
 
@@ -81,6 +85,7 @@ export class PrivateEngine {
 
   async #start(): Promise<void> {
     const dockerd = await this.#findOrInstall();
+    await this.#endProcesses();
     this.#onProgress(`starting a private container engine (data in ${this.#folder})`);
     const logFile = join(this.#folder, 'dockerd.log');
     mkdirSync(this.#folder, { recursive: true, mode: 0o711 });
@@ -144,12 +149,13 @@ export class PrivateEngine {
     return join(this.#folder, 'dockerd.pid');
   }
 
-  async #stop(): Promise<void> {
+  /** Ends the engine if it runs, and removes what a killed one leaves: its successor would take pid files for live processes. */
+  async #endProcesses(): Promise<void> {
+    const containerdPidFile = join(this.#folder, 'exec', 'containerd', 'containerd.pid');
     await this.#end(this.#pidFile, 'SIGTERM');
-    // Both are gone after an orderly end; what a killed engine left over ends here.
     await this.#end(this.#pidFile, 'SIGKILL');
-    await this.#end(join(this.#folder, 'exec', 'containerd', 'containerd.pid'), 'SIGKILL');
-    rmSync(this.socketPath, { force: true });
+    await this.#end(containerdPidFile, 'SIGKILL');
+    for (const file of [this.#pidFile, containerdPidFile, this.socketPath]) rmSync(file, { force: true });
   }
 
   /** Signals the process that a pid file names, if it is one of ours, and waits for its end. */
