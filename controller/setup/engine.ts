@@ -23,6 +23,11 @@ export interface EngineOptions {
   readonly dockerHost?: string | undefined;
   /** The platform's cache folder: a private engine lives in `engine` below it. */
   readonly cacheDir: string;
+  /**
+   * Whether a private engine may be installed and started.
+   * @default true
+   */
+  readonly mayStart?: boolean;
   /** Told before each slow step, in words for the user. */
   readonly onProgress?: (step: string) => void;
 }
@@ -37,8 +42,8 @@ export async function connectEngine(options: EngineOptions): Promise<Engine> {
     if (await answers(socketPath)) return sharedEngine({ socketPath }, `unix://${socketPath}`);
   }
   const engine = new PrivateEngine(options.cacheDir, options.onProgress ?? (() => undefined));
-  const lease =
-    (await engine.acquireRunning()) ?? (canInstallPackages() ? await engine.acquire() : undefined);
+  const mayStart = (options.mayStart ?? true) && canInstallPackages();
+  const lease = (await engine.acquireRunning()) ?? (mayStart ? await engine.acquire() : undefined);
   if (lease === undefined) {
     throw new WormholeError('ENGINE_UNAVAILABLE', `no container engine answers. ${await wayOut()}`);
   }
