@@ -48,6 +48,8 @@ host.close();
 host.closeAllConnections();
 const problems = [...(await removeLeftovers(folder, await dockerHost())), ...(await stopAll())];
 await rm(folder, { recursive: true, force: true });
+// Nobody reads it when the test run was interrupted.
+process.stdout.on('error', () => undefined);
 process.stdout.write(problems.map((problem) => `${problem}\n`).join(''));
 
 async function lease(name: string): Promise<Availability<unknown>> {
