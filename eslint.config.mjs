@@ -7,8 +7,15 @@ const folderRules = [
   { target: './lib', from: ['./controller', './test', './scripts'] },
   { target: './imports', from: ['./lib', './controller', './test', './scripts'] },
   { target: './controller', from: ['./test', './scripts'] },
-  { target: './controller/!(backends)/**/*', from: ['./lib', './imports'] },
-  { target: './controller/backends/!(kubernetes)/**/*', from: ['./lib', './imports'] },
+  {
+    target: [
+      './controller/*.ts',
+      './controller/!(backends)/**/*',
+      './controller/backends/*.ts',
+      './controller/backends/!(kubernetes)/**/*',
+    ],
+    from: ['./lib', './imports'],
+  },
   {
     target: './controller/model',
     from: ['./controller/!(model)/**/*'],
@@ -28,17 +35,34 @@ export default tseslint.config(
       'import-x/no-restricted-paths': ['error', { zones: folderRules, basePath: import.meta.dirname }],
       'no-restricted-properties': [
         'error',
-        { object: 'process', property: 'env', message: 'the environment is read in controller/config.ts only' },
+        {
+          object: 'process',
+          property: 'env',
+          message: 'the environment is read in controller/config.ts only',
+        },
       ],
       'no-console': 'error',
       '@typescript-eslint/consistent-type-imports': 'error',
-      '@typescript-eslint/switch-exhaustiveness-check': ['error', { considerDefaultExhaustiveForUnions: true }],
-      '@typescript-eslint/restrict-template-expressions': ['error', { allowNumber: true, allowBoolean: true }],
+      '@typescript-eslint/switch-exhaustiveness-check': [
+        'error',
+        { considerDefaultExhaustiveForUnions: true },
+      ],
+      '@typescript-eslint/restrict-template-expressions': [
+        'error',
+        { allowNumber: true, allowBoolean: true },
+      ],
       '@typescript-eslint/no-confusing-void-expression': ['error', { ignoreArrowShorthand: true }],
     },
   },
   {
-    files: ['controller/config.ts', 'controller/cli/**', 'controller/demo/**', 'test/**', 'scripts/**', '*.ts'],
+    files: [
+      'controller/config.ts',
+      'controller/cli/**',
+      'controller/demo/**',
+      'test/**',
+      'scripts/**',
+      '*.ts',
+    ],
     rules: { 'no-restricted-properties': 'off', 'no-console': 'off' },
   },
   {
