@@ -11,7 +11,7 @@ export class Observations {
   readonly #done: Promise<void>;
   #arrived = Promise.withResolvers<undefined>();
 
-  constructor(backend: Backend) {
+  constructor(backend: Pick<Backend, 'observe'>) {
     this.#done = this.#listen(backend);
   }
 
@@ -47,7 +47,7 @@ export class Observations {
     await this.#done;
   }
 
-  async #listen(backend: Backend): Promise<void> {
+  async #listen(backend: Pick<Backend, 'observe'>): Promise<void> {
     for await (const observation of backend.observe(this.#stop.signal)) {
       this.all.push(observation);
       this.#arrived.resolve(undefined);

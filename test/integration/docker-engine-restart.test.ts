@@ -1,0 +1,70 @@
+import { expect, onTestFinished, test } from 'vitest';
+import { newAttempt } from '../support/attempts.ts';
+import { dockerBackend, type DockerBackendUnderTest } from '../support/docker-backend.ts';
+import { docker } from '../support/docker.ts';
+import { Observations } from '../support/observations.ts';
+import { probeImage } from '../support/probe-image.ts';
+import { describeWith, root } from '../support/requires.ts';
+import { SecondEngine } from '../support/second-engine.ts';
+
+const UNTIL_TOLD = "trap 'exit 42' TERM; while :; do sleep 0.1; done";
+const UNTIL_GONE = 'while :; do sleep 1; done';
+
+describeWith('an engine of its own', root, () => {
+  describeWith('beside the first', docker, () => {
+    async function make(
+      script: string,
+      liveRestore = false,
+    ): Promise<{ engine: SecondEngine; made: DockerBackendUnderTest; observations: Observations }> {
+      const engine = await SecondEngine.start({ liveRestore });
+      onTestFinished(() => engine.dispose());
+      const made = await dockerBackend(engine.docker, { image: await probeImage(engine.docker, script) });
+      onTestFinished(() => made.dispose());
+      const observations = new Observations(made.backend);
+      onTestFinished(() => observations.stop());
+      return { engine, made, observations };
+    }
+
+    test('what ends with an engine that is stopped is observed with its exit code', async () => {
+      const { engine, made, observations } = await make(UNTIL_TOLD);
+      const spec = newAttempt();
+      await made.backend.start(spec);
+      await observations.of('started', spec);
+      await engine.down('SIGTERM');
+      await engine.up();
+      expect((await observations.of('ended', spec)).exit).toMatchObject({ kind: 'exited', exitCode: 42 });
+    });
+
+    test('what an engine takes along that was killed is observed as ended once it is back, and new runs start', async () => {
+      const { engine, made, observations } = await make(UNTIL_GONE);
+      const spec = newAttempt();
+      await made.backend.start(spec);
+      await observations.of('started', spec);
+      await engine.down('SIGKILL');
+      await expect(made.backend.start(newAttempt())).rejects.toMatchObject({
+        reason: 'NODE_LOST',
+        retryable: true,
+      });
+      await engine.up();
+      const { exit } = await observations.of('ended', spec);
+      expect(exit).toMatchObject({ kind: 'exited', oomKilled: false });
+      expect(exit.exitCode).not.toBe(0);
+      const next = newAttempt();
+      await made.backend.start(next);
+      await observations.of('started', next);
+    });
+
+    test('what lives on under live restore is not observed as ended', async () => {
+      const { engine, made, observations } = await make(UNTIL_TOLD, true);
+      const spec = newAttempt();
+      const started = await made.backend.start(spec);
+      await observations.of('started', spec);
+      await engine.down('SIGKILL');
+      await engine.up({ liveRestore: true });
+      expect(await made.backend.start(spec)).toEqual(started);
+      expect(observations.ofAttempt(spec).filter((o) => o.kind === 'ended')).toEqual([]);
+      await made.backend.stop(spec, { graceMs: 10_000 });
+      expect((await observations.of('ended', spec)).exit).toMatchObject({ kind: 'exited', exitCode: 42 });
+    });
+  });
+});
