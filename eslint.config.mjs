@@ -59,6 +59,7 @@ export default tseslint.config(
       'controller/config.ts',
       'controller/cli/**',
       'controller/demo/**',
+      'bench/**',
       'test/**',
       'scripts/**',
       '*.ts',
