@@ -43,7 +43,7 @@ def test_a_hostile_schema_is_an_error_soon(
     with pytest.raises(SchemaInvalid) as caught:
         validate("a" * 40 + "!", schema, "the input")
     assert message in str(caught.value)
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < 10
 
 
 def test_a_mismatch_names_the_place_and_the_rule_but_not_the_value() -> None:

@@ -35,7 +35,7 @@ def test_a_cancel_in_a_reports_answer_ends_a_slow_step_soon(world: World) -> Non
     world.gateway.cancel = "CANCELED"
     start = time.monotonic()
     assert finish(process) == (0, "")
-    assert time.monotonic() - start < 4
+    assert time.monotonic() - start < 5
     assert world.gateway.results == [{"status": "CANCELED", "reason": "CANCELED", "message": "canceled on request"}]
     assert world.last("slow")["status"] == "CANCELED"
     assert world.last("slow")["error"]["code"] == "CANCELED"
@@ -57,7 +57,7 @@ def test_heartbeats_go_out_when_there_is_nothing_to_say(world: World) -> None:
         later - earlier
         for earlier, later in zip(world.gateway.batch_times, world.gateway.batch_times[1:], strict=False)
     ]
-    assert max(gaps) < 3
+    assert max(gaps) < 4
 
 
 def test_sigterm_ends_the_run_as_canceled(world: World) -> None:
@@ -67,7 +67,7 @@ def test_sigterm_ends_the_run_as_canceled(world: World) -> None:
     start = time.monotonic()
     process.send_signal(signal.SIGTERM)
     assert finish(process) == (0, "")
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < 4
     assert world.gateway.results[0]["status"] == "CANCELED"
     assert [world.last(key)["status"] for key in ("slow", "after")] == ["CANCELED", "SKIPPED"]
 
@@ -98,8 +98,8 @@ def test_sigterm_close_to_the_deadline_is_a_timeout(world: World) -> None:
 
 def test_the_runner_ends_itself_shortly_before_the_deadline(world: World) -> None:
     start = time.monotonic()
-    result = world.run(SLOW, AFTER, deadlineMs=1500)
-    assert 1.2 < time.monotonic() - start < 1.5
+    result = world.run(SLOW, AFTER, deadlineMs=5000)
+    assert 4.4 < time.monotonic() - start < 5
     assert result == {
         "status": "TIMEOUT",
         "reason": "DEADLINE_EXCEEDED",

@@ -23,7 +23,7 @@ LINGER_S = 0.1
 """How long a report waits for more to come: a short run needs only one."""
 DEADLINE_MARGIN_S = 1.0
 """How long before the deadline a run ends itself; a tenth of the time it has if that is less."""
-STOP_PATIENCE_S = 4.0
+STOP_PATIENCE_S = 3.5
 """How long a stopped run tries to deliver its result: the container is killed after 5 s."""
 SIGTERM_DEADLINE_S = 1.0
 """A SIGTERM this close to the deadline means the deadline."""

@@ -1,4 +1,4 @@
-"""How long it took from process start to the first request, and where the time went."""
+"""How long it took from our first line to the first request, and where the time went."""
 
 import time
 
@@ -11,18 +11,17 @@ class Startup:
     def __init__(self, entered: float, process_age_s: float | None) -> None:
         """
         `entered`: what the monotonic clock showed at our first line.
-        `process_age_s`: how old the process is now, if that is known.
+        `process_age_s`: how old the process is now, if that is known. In a container that includes what the runtime
+        did in this process before it became the interpreter, and the kernel does not tell how much that was; so it
+        is reported beside our own time, not within it.
         """
-        age = time.monotonic() - entered if process_age_s is None else process_age_s
-        self._begin = self._last = min(entered, time.monotonic() - age)
+        self._entered = self._last = entered
+        self._before_s = None if process_age_s is None else process_age_s - (time.monotonic() - entered)
         self._laps: list[str] = []
-        self._lap_at("interpreter", entered)
 
     def lap(self, name: str) -> None:
         """Ends a phase."""
-        self._lap_at(name, time.monotonic())
-
-    def _lap_at(self, name: str, now: float) -> None:
+        now = time.monotonic()
         self._laps.append(f"{name} {_ms(now - self._last)}")
         self._last = now
 
@@ -31,8 +30,10 @@ class Startup:
         if not self._laps:
             return
         self.lap("first request")
-        total = _ms(self._last - self._begin)
-        outbox.log("DEBUG", f"runner started in {total} ({', '.join(self._laps)})", step_key)
+        message = f"runner started in {_ms(self._last - self._entered)} ({', '.join(self._laps)})"
+        if self._before_s is not None:
+            message += f", after {_ms(max(0.0, self._before_s))} of container set-up and interpreter"
+        outbox.log("DEBUG", message, step_key)
         self._laps.clear()
 
 
