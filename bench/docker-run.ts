@@ -1,0 +1,156 @@
+import { execFile } from 'node:child_process';
+import { mkdir } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { promisify } from 'node:util';
+import type Dockerode from 'dockerode';
+import {
+  containerName,
+  containerSpec,
+  type ContainerSpec,
+} from '../controller/backends/docker/container-spec.ts';
+import type { AttemptSpec } from '../controller/backends/types.ts';
+import { Dialer } from '../controller/egress/dial.ts';
+import { signGrant } from '../controller/egress/grant.ts';
+import type { InternalService } from '../controller/egress/internal-service.ts';
+import { EgressProxy } from '../controller/egress/proxy.ts';
+import { newRunId, newWorkflowVersionId } from '../controller/model/ids.ts';
+import type { Tenant } from '../controller/model/tenant.ts';
+import { dockerRunArguments } from './docker-run-arguments.ts';
+
+const run = promisify(execFile);
+const PROGRAM = readFileSync(new URL('one_call.py', import.meta.url), 'utf8');
+const LIFETIME_MS = 60 * 60 * 1000;
+
+export interface DockerRunOptions {
+  readonly docker: Dockerode;
+  /** The engine's Unix socket. */
+  readonly socketPath: string;
+  readonly image: string;
+  /** A folder that may be made, for the proxy's socket. */
+  readonly folder: string;
+  /** Whose limits and egress policy apply. */
+  readonly tenant: Tenant;
+  readonly internalServices: readonly InternalService[];
+  /** What is requested. */
+  readonly url: string;
+}
+
+/**
+ * What the platform is measured against: `docker run --rm` of the same image with the same flags, making the same
+ * request through an egress proxy that is there already.
+ */
+export class DockerRun {
+  /** What makes the containers: the `docker` command, or where there is none the same calls of the Engine API. */
+  readonly means: 'docker command' | 'Engine API';
+  /** A platform's name of its own, so that no platform takes the containers for its. */
+  readonly instance = `bench-${randomBytes(4).toString('hex')}`;
+  readonly #options: DockerRunOptions;
+  readonly #template: AttemptSpec;
+  readonly #command: string[];
+  readonly #closeProxy: () => Promise<void>;
+
+  private constructor(
+    options: DockerRunOptions,
+    means: DockerRun['means'],
+    template: AttemptSpec,
+    grant: string,
+    closeProxy: () => Promise<void>,
+  ) {
+    this.means = means;
+    this.#options = options;
+    this.#template = template;
+    this.#command = ['-I', '-X', 'utf8', '-c', PROGRAM, options.url, grant];
+    this.#closeProxy = closeProxy;
+  }
+
+  /** Starts the egress proxy. */
+  static async prepare(options: DockerRunOptions): Promise<DockerRun> {
+    const { tenant, folder, internalServices } = options;
+    const grantKey = randomBytes(32);
+    const until = new Date(Date.now() + LIFETIME_MS);
+    const template: AttemptSpec = {
+      runId: newRunId(),
+      attempt: 1,
+      tenantId: tenant.id,
+      workflowVersionId: newWorkflowVersionId(),
+      limits: tenant.limits,
+      deadlineAt: until,
+      claimToken: '',
+    };
+    const { runId, attempt } = template;
+    const proxy = new EgressProxy({
+      grantKey,
+      dialer: new Dialer(),
+      internalServices,
+      onDecision: () => undefined,
+    });
+    await mkdir(folder, { mode: 0o755 });
+    const closeProxy = await proxy.listenOn(`${folder}/egress.sock`, template);
+    const grant = signGrant(grantKey, {
+      ...{ tenantId: tenant.id, runId, attempt },
+      policy: tenant.egress,
+      expiresAt: until.getTime(),
+    });
+    return new DockerRun(options, await findMeans(), template, grant, closeProxy);
+  }
+
+  /**
+   * Runs one container to its end and removal.
+   * @returns its name and how long that took, in milliseconds.
+   * @throws when the request failed.
+   */
+  async once(signal: AbortSignal): Promise<{ readonly name: string; readonly ms: number }> {
+    const { docker, image, folder } = this.#options;
+    const { instance } = this;
+    const attempt = { ...this.#template, runId: newRunId() };
+    const spec: ContainerSpec = {
+      ...containerSpec(attempt, { image, instance, folder, security: {} }),
+      Entrypoint: ['/usr/bin/python3'],
+      Cmd: this.#command,
+    };
+    const name = containerName(instance, attempt);
+    try {
+      const from = performance.now();
+      if (this.means === 'docker command') await this.#byCommand(spec, signal);
+      else await this.#byApi(spec, signal);
+      return { name, ms: performance.now() - from };
+    } catch (error) {
+      await docker.getContainer(name).remove({ force: true }).catch(ignoreGone);
+      throw error;
+    }
+  }
+
+  async #byCommand(spec: ContainerSpec, signal: AbortSignal): Promise<void> {
+    const args = ['--host', `unix://${this.#options.socketPath}`, ...dockerRunArguments(spec)];
+    await run('docker', args, { signal });
+  }
+
+  async #byApi(spec: ContainerSpec, abortSignal: AbortSignal): Promise<void> {
+    const container = await this.#options.docker.createContainer({ ...spec, abortSignal });
+    const ended = container.wait({ condition: 'next-exit', abortSignal }) as Promise<{ StatusCode: number }>;
+    // Both are awaited together: a failed start must not leave the other one unheard.
+    const [{ StatusCode: exitCode }] = await Promise.all([ended, container.start({ abortSignal })]);
+    if (exitCode !== 0) throw new Error(`the container of the bare run exited with code ${exitCode}`);
+    await container.remove({ v: true, abortSignal });
+  }
+
+  /** Stops the proxy. */
+  async close(): Promise<void> {
+    await this.#closeProxy();
+  }
+}
+
+async function findMeans(): Promise<DockerRun['means']> {
+  try {
+    await run('docker', ['--version']);
+    return 'docker command';
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
+    return 'Engine API';
+  }
+}
+
+function ignoreGone(error: unknown): void {
+  if ((error as { statusCode?: number }).statusCode !== 404) throw error;
+}

@@ -1,0 +1,129 @@
+import { join } from 'node:path';
+import pg from 'pg';
+import { pino } from 'pino';
+import { peopleLog } from '../controller/cli/people-log.ts';
+import type { OutputStream } from '../controller/cli/output.ts';
+import { loadEnvironment, type Environment, type PlatformConfig } from '../controller/config.ts';
+import { makeDemoFolder, removeDemoFolder, type DemoFolder } from '../controller/demo/demo-folder.ts';
+import { findLeftovers, removeLeftovers } from '../controller/demo/leftovers.ts';
+import { demoInternalService } from '../controller/demo/scenarios.ts';
+import { startDemoService } from '../controller/demo/service.ts';
+import type { InternalService } from '../controller/egress/internal-service.ts';
+import { startPlatform } from '../controller/platform.ts';
+import { connectEngine, type Engine } from '../controller/setup/engine.ts';
+import { measureCrowd, type Crowd } from './crowd.ts';
+import { DockerRun } from './docker-run.ts';
+import { EngineTimeline } from './engine-timeline.ts';
+import { measurePairs, type Pair } from './lone-runs.ts';
+import type { Progress } from './progress.ts';
+import { CROWD_TENANTS, GLOBAL_CAP, LONE_TENANT, URL_OF_CALL } from './workload.ts';
+
+export interface BenchContext {
+  readonly progress: Progress;
+  /** Where the platform's log goes. */
+  readonly stderr: OutputStream;
+  readonly signal: AbortSignal;
+}
+
+/** All that was measured on the Docker backend. */
+export interface DockerFindings {
+  readonly pairs: readonly Pair[];
+  readonly means: DockerRun['means'];
+  /** Its leftovers count the platform's processes too. */
+  readonly crowd: Crowd;
+  /** The image's size unpacked, in megabytes (10⁶ bytes). */
+  readonly imageMb: number;
+}
+
+/**
+ * Measures a platform of its own, like the demo's: what is left of one that was killed, the next demo or benchmark
+ * removes. Whatever happens, nothing of it is left but caches.
+ * @throws when something cannot be measured; the signal's reason.
+ */
+export async function benchDocker(context: BenchContext): Promise<DockerFindings> {
+  const environment = loadEnvironment();
+  const engine = await connectEngine({
+    dockerHost: environment.dockerHost,
+    cacheDir: environment.paths.cacheDir,
+    onProgress: (step) => context.progress.step(step),
+  });
+  try {
+    await removeLeftovers(engine.docker);
+    const folder = await makeDemoFolder();
+    try {
+      const findings = await measure(context, environment, engine, folder);
+      const left = await findLeftovers(engine.docker, folder);
+      const leftovers = findings.crowd.leftovers + left.containers.length + left.processes.length;
+      return { ...findings, crowd: { ...findings.crowd, leftovers } };
+    } finally {
+      removeDemoFolder(folder);
+    }
+  } finally {
+    await engine.release();
+  }
+}
+
+async function measure(
+  { progress, stderr, signal }: BenchContext,
+  environment: Environment,
+  { docker }: Engine,
+  folder: DemoFolder,
+): Promise<DockerFindings> {
+  await using opened = new AsyncDisposableStack();
+  const service = await startDemoService();
+  opened.defer(() => service.stop());
+  const internalServices = [demoInternalService(service)];
+  const config = benchConfig(environment, folder, internalServices);
+  const platform = await startPlatform({
+    config,
+    log: pino({ level: 'warn' }, peopleLog(stderr)),
+    onStep: (step) => progress.step(step),
+    signal,
+  });
+  opened.defer(() => platform.stop({ drainMs: 0 }));
+  const { client, facts } = platform;
+  const pool = new pg.Pool({ connectionString: facts.databaseUrl, max: 1 });
+  opened.defer(() => pool.end());
+  const timeline = await EngineTimeline.open(docker);
+  opened.defer(() => timeline.close());
+  const { socketPath } = docker.modem as { socketPath?: string };
+  if (socketPath === undefined)
+    throw new Error('the engine has no Unix socket, so the docker command cannot use it');
+  const dockerRun = await DockerRun.prepare({
+    ...{ docker, socketPath, internalServices },
+    image: facts.image,
+    folder: join(folder.path, 'docker-run'),
+    tenant: LONE_TENANT,
+    url: URL_OF_CALL,
+  });
+  opened.defer(() => dockerRun.close());
+
+  const pairs = await measurePairs({ client, pool, timeline, dockerRun, progress, signal });
+  const { instance, runDir } = config;
+  const crowd = await measureCrowd({ client, docker, timeline, instance, runDir, progress, signal });
+  const { Size: imageBytes } = await docker.getImage(facts.image).inspect();
+  return { pairs, means: dockerRun.means, crowd, imageMb: imageBytes / 1e6 };
+}
+
+/** The platform is the benchmark's own: of the environment only the engine, the images, the caches and the servers count. */
+const benchConfig = (
+  environment: Environment,
+  folder: DemoFolder,
+  internalServices: readonly InternalService[],
+): PlatformConfig => ({
+  ...environment,
+  instance: folder.instance,
+  maxConcurrent: GLOBAL_CAP,
+  tenants: [LONE_TENANT, ...CROWD_TENANTS],
+  internalServices,
+  logRetentionDays: 1,
+  claimTimeoutMs: 60_000,
+  retry: { attempts: 3, initialDelayMs: 500, maxDelayMs: 5000 },
+  databaseUrl: undefined,
+  redisUrl: undefined,
+  mongodbUrl: undefined,
+  encryptionKeys: undefined,
+  paths: { ...environment.paths, stateDir: folder.path },
+  runDir: join(folder.path, 'run'),
+  ephemeral: true,
+});

@@ -1,0 +1,25 @@
+import type { OutputStream } from '../controller/cli/output.ts';
+
+/** Of what is counted, this many steps pass between two lines of a log. */
+const LOGGED_EVERY = 10;
+
+/** Says on standard error how far the benchmark is: one line that changes on a terminal, few lines elsewhere. */
+export class Progress {
+  readonly #stream: OutputStream;
+
+  constructor(stream: OutputStream) {
+    this.#stream = stream;
+  }
+
+  /** Something else begins. */
+  step(text: string): void {
+    this.#stream.write(`… ${text}\n`);
+  }
+
+  /** `done` of `all` are done. */
+  count(what: string, done: number, all: number): void {
+    const text = `  ${what}: ${done} of ${all}`;
+    if (this.#stream.isTTY === true) this.#stream.write(`\r${text}${done === all ? '\n' : ''}`);
+    else if (done % LOGGED_EVERY === 0 || done === all) this.#stream.write(`${text}\n`);
+  }
+}
