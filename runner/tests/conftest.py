@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from world import World, build_world
 from wormhole_runner._streams import tls_context
 
-# A busy machine is no failure, and a test leaves no files behind.
+# A busy machine is no failure, and no run depends on an earlier one.
 settings.register_profile("runner", deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("runner")
 
