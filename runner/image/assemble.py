@@ -9,7 +9,6 @@ import re
 import shutil
 import site
 import ssl
-import stat
 import subprocess
 import sys
 import sysconfig
@@ -66,8 +65,6 @@ class Origins:
         """Copies one file; its links are followed."""
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source, target)
-        if os.access(source, os.X_OK):
-            target.chmod(0o755)
         self.files.append(source.resolve())
 
 
@@ -137,7 +134,8 @@ def lay_out_system_files(rootfs: Path, origins: Origins) -> None:
     if default != certificates:
         default.parent.mkdir(parents=True, exist_ok=True)
         default.symlink_to("/" + str(certificates.relative_to(rootfs)))
-    for folder in ("dev", "proc", "run/wormhole", "sys", "tmp"):
+    # No /tmp: runc 1.1 gives a tmpfs the mode of the folder that it covers, whatever mode was asked for.
+    for folder in ("dev", "proc", "run/wormhole", "sys"):
         (rootfs / folder).mkdir(parents=True)
 
 
@@ -158,7 +156,7 @@ def strip_rights_and_times(rootfs: Path) -> None:
     for path in [rootfs, *rootfs.rglob("*")]:
         os.lchown(path, 0, 0)
         if not path.is_symlink():
-            executable = path.is_dir() or path.stat().st_mode & stat.S_IXUSR
+            executable = path.is_dir() or path.name == "python3" or re.search(r"\.so(\.\d+)*$", path.name)
             path.chmod(0o755 if executable else 0o644)
         os.utime(path, (0, 0), follow_symlinks=False)
 
