@@ -11,6 +11,7 @@ const KILL_CALL_MS = 10_000;
 const KILL_RETRY_MS = 1_000;
 /** A timer of Node's cannot be longer; well before, the containers are listed again anyway. */
 const LONGEST_TIMER_MS = 60_000;
+const DEFAULT_ENGINE_PATIENCE_MS = 5 * 60_000;
 /** A container that was created may be just about to be started, by a request that outlives its sender. */
 const START_UNDER_WAY_MS = 120_000;
 
@@ -19,6 +20,11 @@ export interface WatchdogOptions {
   readonly instance: string;
   /** How long after its deadline a container may still live: time for the controller to end it in good order. */
   readonly graceMs: number;
+  /**
+   * Once released: how long to wait for an engine that does not answer before giving up on it.
+   * @default 300000
+   */
+  readonly enginePatienceMs?: number;
   /** Aborts when nobody needs the watchdog any more but for the containers that are alive. */
   readonly released: AbortSignal;
   readonly log: Logger;
@@ -27,13 +33,14 @@ export interface WatchdogOptions {
 /**
  * Kills the run containers of one instance that outlive their deadline. What it knows comes from the engine alone,
  * so it works without the controller and the database.
- * Ends when it is released and no container is alive; a container engine that is gone is waited for.
+ * Ends when it is released and no container is alive; an engine that is gone is waited for, once released not for ever.
  */
 export class Watchdog {
   readonly #options: WatchdogOptions;
   readonly #deadlines = new Deadlines();
   readonly #finished = new AbortController();
   #listed = false;
+  #heardAt = performance.now();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: WatchdogOptions) {
@@ -45,14 +52,23 @@ export class Watchdog {
     const { released } = this.#options;
     const onReleased = (): void => this.#finishIfDone();
     released.addEventListener('abort', onReleased);
+    const { enginePatienceMs = DEFAULT_ENGINE_PATIENCE_MS } = this.#options;
+    // A healthy engine is heard at every listing, far more often than this.
+    const patience = setInterval(() => {
+      if (!released.aborted || performance.now() - this.#heardAt < enginePatienceMs) return;
+      this.#options.log.error('the container engine does not come back; nothing can be watched any more');
+      this.#finished.abort();
+    }, enginePatienceMs / 10);
     try {
       for await (const change of watchEngine(this.#options, this.#finished.signal)) {
+        this.#heardAt = performance.now();
         this.#apply(change);
         this.#arm();
         this.#finishIfDone();
       }
     } finally {
       clearTimeout(this.#timer);
+      clearInterval(patience);
       released.removeEventListener('abort', onReleased);
     }
   }
