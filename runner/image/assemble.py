@@ -1,6 +1,7 @@
 """Assembles the root folder of the runner's image. Runs in the build stage, as root, without a network.
 
-Usage: assemble.py CONTEXT ROOTFS, where CONTEXT is the `runner/` folder and the downloaded `wheels/` beside it. The result depends on the base image and the context alone: every time stamp is the epoch.
+Usage: assemble.py CONTEXT ROOTFS, where CONTEXT is the `runner/` folder with the downloaded `wheels/` in it. The
+result depends on the base image and the context alone: every time stamp is the epoch.
 """
 
 import os
@@ -99,7 +100,7 @@ def copy_shared_libraries(rootfs: Path, origins: Origins) -> None:
     """Copies what the loader would load for the interpreter and all extension modules, and the loader itself."""
     for link in ("lib", "lib64", "lib32"):
         if Path("/", link).is_symlink():
-            (rootfs / link).symlink_to(os.readlink(Path("/", link)))
+            (rootfs / link).symlink_to(Path("/", link).readlink())
     binaries = [
         rootfs / "usr/bin/python3",
         *(path for path in files_below(rootfs / "usr/lib") if path.suffix == ".so"),
@@ -122,9 +123,7 @@ def copy_shared_libraries(rootfs: Path, origins: Origins) -> None:
 def lay_out_system_files(rootfs: Path, origins: Origins) -> None:
     """Adds the accounts, the trusted certificates, and the folders that a container mounts over."""
     etc = rootfs / "etc"
-    (etc / "passwd").write_text(
-        f"root:x:0:0:root:/:/nonexistent\nrunner:x:{USER_ID}:{USER_ID}:runner:/:/nonexistent\n"
-    )
+    (etc / "passwd").write_text(f"root:x:0:0:root:/:/nonexistent\nrunner:x:{USER_ID}:{USER_ID}:runner:/:/nonexistent\n")
     (etc / "group").write_text(f"root:x:0:\nrunner:x:{USER_ID}:\n")
     (etc / "nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files dns\n")
     origins.copy(Path("/etc/os-release"), etc / "os-release")

@@ -8,7 +8,6 @@ import subprocess
 import tomllib
 from collections.abc import Iterable
 from email.parser import HeaderParser
-from importlib.metadata import PathDistribution
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +45,7 @@ def python_components(packages: Path) -> list[Component]:
     """One component for each installed wheel."""
     components = []
     for folder in packages.glob("*.dist-info"):
-        metadata = PathDistribution(folder).metadata
+        metadata = HeaderParser().parsestr((folder / "METADATA").read_text())
         name, version = metadata["Name"].lower(), metadata["Version"]
         stated = metadata.get("License-Expression") or metadata.get("License")
         purl = f"pkg:pypi/{name}@{version}"
@@ -84,9 +83,7 @@ def system_components(rootfs: Path, copied: Iterable[Path]) -> list[Component]:
         components.append(component("library", purl, name, version, stated))
     if any(path.name.startswith("python3") for path in files - owners.keys()):
         version = platform.python_version()
-        components.append(
-            component("application", f"pkg:generic/python@{version}", "python", version, "Python-2.0")
-        )
+        components.append(component("application", f"pkg:generic/python@{version}", "python", version, "Python-2.0"))
     return components
 
 
