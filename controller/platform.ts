@@ -42,7 +42,10 @@ export interface Platform {
     readonly queue: 'postgresql' | 'redis';
     readonly logs: 'postgresql' | 'mongodb';
   };
-  /** Aborts when the platform cannot go on and must be stopped, with why as its reason. */
+  /**
+   * Aborts, with why as its reason, when another controller took the lead while PostgreSQL was away: this process must
+   * exit at once, without `stop`, because the live runs are the other one's now.
+   */
   readonly failed: AbortSignal;
   /**
    * Takes no more runs, lets live ones end for `drainMs`, cancels the rest, and stops all that the platform started.
@@ -94,11 +97,13 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     databaseUrl,
     instance: config.instance,
     onWait: () => onStep(`another controller leads instance "${config.instance}"; standing by`),
-    onLost: (error) => {
-      // Another one may lead from now on: two must not serve the same runs.
-      log.fatal({ error: error.message }, 'lost the lead of this instance');
+    onInterrupted: onLost,
+    onLost: () => {
       failed.abort(
-        new WormholeError('DATABASE_UNAVAILABLE', `lost PostgreSQL, and the lead with it: ${error.message}`),
+        new WormholeError(
+          'PLATFORM_NOT_RUNNING',
+          `another controller leads instance "${config.instance}" now`,
+        ),
       );
     },
     signal,

@@ -1,59 +1,86 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import { messageOf } from '../errors.ts';
 
 /** Advisory lock class of controllers ("LEAD"); the second key is the platform instance. */
 const LEADERSHIP_LOCK = 0x4c454144;
 const CHECK_MS = 1_000;
+const RECONNECT_MS = 250;
+
+export interface LeadershipOptions {
+  readonly databaseUrl: string;
+  readonly instance: string;
+  /** Told once when another controller leads and this one stands by. */
+  readonly onWait: () => void;
+  /** Told of a lost connection; the lead is taken again as soon as PostgreSQL is back. */
+  readonly onInterrupted: (error: Error) => void;
+  /** Told when another controller took the lead meanwhile: this one must end at once and touch nothing. */
+  readonly onLost: () => void;
+  /** Gives up standing by. */
+  readonly signal: AbortSignal;
+}
 
 /**
  * At most one controller of an instance leads runs at a time: whoever holds a PostgreSQL session lock. A lock ends
- * with its session, so a dead controller's is free at once; others stand by until then.
+ * with its session, so a dead controller's is free at once; others stand by until then. No promise rests on it
+ * alone: what two leaders could do at the same moment is decided by compare-and-set.
  */
 export class Leadership {
-  readonly #client: pg.Client;
-  #lost = false;
+  readonly #options: LeadershipOptions;
+  #client: pg.Client | undefined;
+  #released = false;
 
-  private constructor(client: pg.Client, onLost: (error: Error) => void) {
-    this.#client = client;
-    client.on('error', (error) => {
-      this.#lost = true;
-      onLost(error);
-    });
+  private constructor(options: LeadershipOptions) {
+    this.#options = options;
   }
 
-  /**
-   * Waits until this controller leads.
-   * @param onWait told once when another one leads, and which database session it is.
-   * @param onLost told when the session, and with it the lead, was lost.
-   */
-  static async acquire(options: {
-    readonly databaseUrl: string;
-    readonly instance: string;
-    readonly onWait: () => void;
-    readonly onLost: (error: Error) => void;
-    readonly signal: AbortSignal;
-  }): Promise<Leadership> {
-    const client = new pg.Client({ connectionString: options.databaseUrl, keepAlive: true });
+  /** Waits until this controller leads. @throws when PostgreSQL cannot be reached; the signal's reason. */
+  static async acquire(options: LeadershipOptions): Promise<Leadership> {
+    const leadership = new Leadership(options);
+    for (let waited = false; !(await leadership.#tryLock()); waited = true) {
+      if (!waited) options.onWait();
+      await delay(CHECK_MS, undefined, { signal: options.signal });
+    }
+    return leadership;
+  }
+
+  async #tryLock(): Promise<boolean> {
+    const client = new pg.Client({ connectionString: this.#options.databaseUrl, keepAlive: true });
+    client.on('error', (error) => {
+      if (this.#client === client) void this.#regain(error);
+    });
     await client.connect();
-    try {
-      for (let waited = false; ; waited = true) {
-        const { rows } = await client.query<{ leads: boolean }>(
-          'SELECT pg_try_advisory_lock($1, hashtext($2)) AS leads',
-          [LEADERSHIP_LOCK, options.instance],
-        );
-        if (rows[0]?.leads === true) return new Leadership(client, options.onLost);
-        if (!waited) options.onWait();
-        await delay(CHECK_MS, undefined, { signal: options.signal });
+    const { rows } = await client.query<{ leads: boolean }>(
+      'SELECT pg_try_advisory_lock($1, hashtext($2)) AS leads',
+      [LEADERSHIP_LOCK, this.#options.instance],
+    );
+    if (rows[0]?.leads !== true) {
+      await client.end();
+      return false;
+    }
+    this.#client = client;
+    return true;
+  }
+
+  /** PostgreSQL went away, and the lock with it. Nobody can lead while it is away. */
+  async #regain(cause: Error): Promise<void> {
+    this.#client = undefined;
+    this.#options.onInterrupted(cause);
+    while (!this.#released) {
+      try {
+        if (!(await this.#tryLock())) this.#options.onLost();
+        return;
+      } catch {
+        // Still away.
+        await delay(RECONNECT_MS);
       }
-    } catch (error) {
-      await client.end().catch((endError: unknown) => messageOf(endError));
-      throw error;
     }
   }
 
   /** Gives the lead up. */
   async release(): Promise<void> {
-    if (!this.#lost) await this.#client.end();
+    this.#released = true;
+    const client = this.#client;
+    this.#client = undefined;
+    await client?.end();
   }
 }

@@ -205,7 +205,11 @@ function suite(name: string, engine: Dockerode, queue: Requirement<string | unde
           [unknown, { tenantId: 'acme', workflowVersionId: randomUUID(), input: 'canary-payload' }],
           [
             deep,
-            { tenantId: 'acme', workflowVersionId, input: JSON.parse('['.repeat(100) + ']'.repeat(100)) },
+            {
+              tenantId: 'acme',
+              workflowVersionId,
+              input: JSON.parse('['.repeat(100) + ']'.repeat(100)) as unknown,
+            },
           ],
         ];
         for (const [jobId, data] of hostile) await queue.add('anything', data, { jobId });
