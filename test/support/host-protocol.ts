@@ -17,6 +17,8 @@ export interface Servers {
   readonly mongodb: string;
   /** A container engine, as DOCKER_HOST names it. */
   readonly docker: string;
+  /** The id of this source tree's runner image, which that engine then has. */
+  readonly runnerImage: string;
 }
 
 /** Environment variable with the path of the host's socket. */

@@ -14,7 +14,7 @@ import { defaultPaths } from '../../controller/setup/paths.ts';
 import type { Availability } from './availability.ts';
 import type { Servers } from './host-protocol.ts';
 import { removeLeftovers } from './leftovers.ts';
-import { startTestDocker } from './servers/docker.ts';
+import { startTestDocker, startTestRunnerImage } from './servers/docker.ts';
 import { startTestMongodb } from './servers/mongodb.ts';
 import { startTestPostgres } from './servers/postgres.ts';
 import { startTestRedis } from './servers/redis.ts';
@@ -25,6 +25,7 @@ const STARTERS: { readonly [K in keyof Servers]: StartServer<Servers[K]> } = {
   redis: startTestRedis,
   mongodb: startTestMongodb,
   docker: startTestDocker,
+  runnerImage: startTestRunnerImage,
 };
 
 const [folder] = process.argv.slice(2);
@@ -75,7 +76,7 @@ async function start(name: keyof Servers): Promise<Availability<TestServer<unkno
 
 /** @returns the container engine's address, if a test asked for one. */
 async function dockerHost(): Promise<string | undefined> {
-  if (!started.has('docker')) return undefined;
+  if (!started.has('docker') && !started.has('runnerImage')) return undefined;
   const found = await lease('docker').catch(() => ({ missing: 'it did not start' }));
   return 'value' in found ? (found.value as Servers['docker']) : undefined;
 }
