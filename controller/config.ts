@@ -14,8 +14,8 @@ export const DEFAULT_CONFIG_FILE = 'wormhole.yaml';
 
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 const CONFIG_FILE_BYTES = 16 * 1024 * 1024;
-/** Leaves room for `/<run id>-<attempt>/gateway.sock` within what a Unix socket path may have (unix(7)). */
-const RUN_DIR_LENGTH = 45;
+/** Leaves room for `/<instance>/<run id>-<attempt>/gateway.sock` within what a Unix socket path may have (unix(7)). */
+const RUN_DIR_LENGTH = 44;
 
 const retrySchema = z.strictObject({
   attempts: z.int().min(1).max(20).default(3).describe('Attempts in all, the first included.'),

@@ -1,4 +1,5 @@
-import { mkdir, open } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, open, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import pg from 'pg';
 import type { Logger } from 'pino';
@@ -137,16 +138,19 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   started.defer(() => access.close());
   const watchdog = await openWatchdog(config, engine, started);
   started.defer(() => watchdog.stop());
+  const runDir = await openRunDir(config, started);
   const backend = new DockerBackend({
     docker: engine.docker,
     image: image.image,
     instance: config.instance,
-    runDir: config.runDir,
+    runDir,
     channels: access.sockets,
     security: {},
     log,
   });
   onStep('taking over what was running');
+  // Nobody else starts runs of this instance: a folder without a container is what a dead controller left.
+  await backend.removeOrphanFolders(0);
   const controller = await Controller.start({
     pool,
     server,
@@ -196,6 +200,20 @@ async function openDatabase(
   });
   started.defer(() => postgres.stop());
   return postgres.url;
+}
+
+/** Makes the folder of this instance's run folders. Its name is short, because Unix sockets lie below it. */
+async function openRunDir(config: PlatformConfig, started: AsyncDisposableStack): Promise<string> {
+  const name = createHash('sha256').update(config.instance).digest('hex').slice(0, 8);
+  const runDir = join(config.runDir, name);
+  await mkdir(runDir, { recursive: true, mode: 0o700 });
+  started.defer(() =>
+    rmdir(runDir).catch((error: unknown) => {
+      // A run that could not be removed yet keeps its folder until the next start.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOTEMPTY') throw error;
+    }),
+  );
+  return runDir;
 }
 
 /** Starts the watchdog, which writes its log beside the state. */

@@ -140,9 +140,9 @@ export class DockerBackend implements Backend {
   /**
    * Removes the per-run folders that have no container: what is left when a controller dies between making a
    * folder and creating its container. Call it at start-up; a start that is under way elsewhere is younger than
-   * `minAgeMs`.
+   * `minAgeMs`, and 0 says that there is none.
    */
-  async removeOrphanFolders(minAgeMs = 2 * START_CALL_MS): Promise<void> {
+  async removeOrphanFolders(minAgeMs: number): Promise<void> {
     const kept = new Set((await this.list()).map(attemptName));
     const removed = await this.#folders.removeOrphans(kept, minAgeMs);
     if (removed.length > 0)

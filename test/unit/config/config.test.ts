@@ -141,7 +141,7 @@ describe('the environment', () => {
   test.each([
     ['WORMHOLE_LOG_LEVEL', 'loud', '"fatal", "error"'],
     ['WORMHOLE_STATE_DIR', 'relative/path', 'an absolute path'],
-    ['WORMHOLE_RUN_DIR', `/${'x'.repeat(60)}`, 'at most 45 characters'],
+    ['WORMHOLE_RUN_DIR', `/${'x'.repeat(60)}`, 'at most 44 characters'],
     ['WORMHOLE_RUNNER_IMAGE', 'two words', 'an image reference'],
     ['DOCKER_HOST', 'ssh://somewhere', 'unix:// or tcp://'],
   ])('refuses %s=%s', (name, value, message) => {
