@@ -108,6 +108,7 @@ describeWith('whatever dies', docker, (engine: Dockerode) => {
     const runId = await submit(callFarSide('?ms=60000'));
     await untilRunning(runId);
     await expect.poll(() => callsOf(runId).length, { timeout: 10_000 }).toBe(1);
+    await expect.poll(async () => (await client.run(runId)).steps.length, { timeout: 10_000 }).toBe(1);
     await engine.getContainer((await client.run(runId)).containerId ?? '').kill();
     expect(await client.waitFor(runId, AbortSignal.timeout(20_000))).toMatchObject({
       status: 'FAILED',
