@@ -101,7 +101,8 @@ export class Output {
       this.#streams.stderr.write(`${displayJson({ error: { code, message, retryAfterMs } })}\n`);
     } else {
       const wait = retryAfterMs === undefined ? '' : ` (try again in ${Math.ceil(retryAfterMs / 1000)} s)`;
-      this.#streams.stderr.write(`wormhole: ${code}: ${displayText(message)}${wait}\n`);
+      const line = displayText(message.trim().replaceAll(/\s*\n\s*/g, ' | '));
+      this.#streams.stderr.write(`wormhole: ${code}: ${line}${wait}\n`);
     }
   }
 }

@@ -26,15 +26,8 @@ export async function up(session: Session, file: string | undefined): Promise<nu
   const config = loadConfig({ env: session.env, file });
   const { stateDir } = config.paths;
   await refuseTwice(stateDir);
-  const platform = await startPlatform({
-    config,
-    log: makeLogger(session, config),
-    onStep(step) {
-      output.event({ type: 'step', step });
-      output.line(`${output.style('dim', '…')} ${step}`);
-    },
-    signal: interrupt.stop,
-  });
+  const platform = await start(session, config);
+  if (platform === undefined) return interrupt.exitCode;
   // The first call's promise tells of errors.
   interrupt.hurry.addEventListener('abort', () => void platform.stop({ drainMs: 0 }).catch(() => undefined));
   try {
@@ -54,6 +47,30 @@ export async function up(session: Session, file: string | undefined): Promise<nu
   output.event({ type: 'stopped' });
   output.line('stopped');
   return EXIT_OK;
+}
+
+/** @returns the platform, or undefined when the start was interrupted: all that was started is stopped again. */
+async function start(session: Session, config: PlatformConfig): Promise<Platform | undefined> {
+  const { output, interrupt } = session;
+  const onInterrupt = (): void => output.note('stopping as soon as this step has ended');
+  interrupt.stop.addEventListener('abort', onInterrupt);
+  try {
+    return await startPlatform({
+      config,
+      log: makeLogger(session, config),
+      onStep(step) {
+        output.event({ type: 'step', step });
+        output.line(`${output.style('dim', '…')} ${step}`);
+      },
+      signal: interrupt.stop,
+    });
+  } catch (error) {
+    // A program that a step runs may have got the Ctrl-C, too, and failed with another error.
+    if (interrupt.stop.aborted) return undefined;
+    throw error;
+  } finally {
+    interrupt.stop.removeEventListener('abort', onInterrupt);
+  }
 }
 
 /** Two platforms on one state folder would share one embedded database. */

@@ -6,11 +6,11 @@ import type { Client } from '../client.ts';
 import { loadEnvironment, type Environment, type PlatformConfig } from '../config.ts';
 import { newRunId, type RunId } from '../model/ids.ts';
 import { startPlatform } from '../platform.ts';
-import { connectEngine } from '../setup/engine.ts';
+import { connectEngine, type Engine } from '../setup/engine.ts';
 import type { RunDetail } from '../store/runs.ts';
 import { Board } from './board.ts';
-import { makeDemoFolder, removeDemoFolder, type DemoFolder } from './demo-folder.ts';
-import { findLeftovers, removeLeftovers } from './leftovers.ts';
+import { makeDemoFolder, type DemoFolder } from './demo-folder.ts';
+import { findLeftovers, removeDemo, removeLeftovers } from './leftovers.ts';
 import {
   DEMO_MAX_CONCURRENT,
   DEMO_TENANTS,
@@ -45,39 +45,40 @@ export async function runDemo(session: Session): Promise<number> {
     output.event({ type: 'step', step });
     output.line(`${output.style('dim', '…')} ${step}`);
   };
-  const engine = await connectEngine({
-    dockerHost: environment.dockerHost,
-    cacheDir: environment.paths.cacheDir,
-    onProgress: tellStep,
-  });
+  interrupt.stop.addEventListener('abort', () => output.note('stopping, and removing everything'));
+  let engine: Engine | undefined;
   try {
-    const removed = await removeLeftovers(engine.docker);
-    if (removed.demos + removed.containers > 0) tellStep('removed what an earlier demo had left');
+    engine = await connectEngine({
+      dockerHost: environment.dockerHost,
+      cacheDir: environment.paths.cacheDir,
+      onProgress: tellStep,
+    });
+    if (await removeLeftovers(engine.docker)) tellStep('removed what an earlier demo had left');
     interrupt.stop.throwIfAborted();
 
     const folder = await makeDemoFolder();
-    let ended: DemoRun[];
     try {
-      ended = await withPlatform(session, environment, folder, tellStep);
+      const ended = await withPlatform(session, environment, folder, tellStep);
+      const left = await findLeftovers(engine.docker, folder);
+      const checks: Check[] = [
+        ...checkCaps(ended.map(({ run }) => run)),
+        {
+          what: 'nothing is left',
+          isGood: left.containers.length + left.processes.length === 0,
+          detail: `${left.containers.length} containers, ${left.processes.length} processes`,
+        },
+      ];
+      return summarise(ended, checks, output) ? EXIT_AS_EXPECTED : EXIT_NOT_AS_EXPECTED;
     } finally {
-      removeDemoFolder(folder);
+      await removeDemo(engine.docker, folder);
     }
-    const left = await findLeftovers(engine.docker, folder);
-    const checks: Check[] = [
-      ...checkCaps(ended.map(({ run }) => run)),
-      {
-        what: 'nothing is left',
-        isGood: left.containers.length + left.processes.length === 0,
-        detail: `${left.containers.length} containers, ${left.processes.length} processes, no files`,
-      },
-    ];
-    return summarise(ended, checks, output) ? EXIT_AS_EXPECTED : EXIT_NOT_AS_EXPECTED;
   } catch (error) {
+    // A program that a step runs may have got the Ctrl-C, too, and failed with another error.
     if (!interrupt.stop.aborted) throw error;
     output.note('stopped; nothing of the demo is left');
     return interrupt.exitCode;
   } finally {
-    await engine.release();
+    await engine?.release();
   }
 }
 
@@ -97,8 +98,6 @@ async function withPlatform(
       onStep: tellStep,
       signal: interrupt.stop,
     });
-    const onInterrupt = (): void => output.note('stopping, and removing everything');
-    interrupt.stop.addEventListener('abort', onInterrupt);
     try {
       interrupt.stop.throwIfAborted();
       const { client, facts } = platform;
@@ -113,7 +112,6 @@ async function withPlatform(
       return await runScenarios(client, new Board(output, streams.stdout), signal);
     } finally {
       await platform.stop({ drainMs: 0 });
-      interrupt.stop.removeEventListener('abort', onInterrupt);
     }
   } finally {
     await service.stop();

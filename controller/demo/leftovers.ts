@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
@@ -25,35 +26,40 @@ export async function findLeftovers(docker: Dockerode, folder: DemoFolder): Prom
     listContainers(docker, (instance) => instance === folder.instance),
     processesOf(folder),
   ]);
-  return { containers, processes };
+  return { containers: containers.map(({ Id }) => Id), processes };
+}
+
+/** Removes whatever there is of a demo: containers, processes, its folder. What is gone is success. */
+export async function removeDemo(docker: Dockerode, folder: DemoFolder): Promise<void> {
+  const containers = await listContainers(docker, (instance) => instance === folder.instance);
+  await Promise.all(containers.map(({ Id }) => removeContainer(docker, Id)));
+  await endProcesses(folder);
+  removeDemoFolder(folder);
 }
 
 /**
- * Removes what demos that were killed have left: containers, processes, folders.
- * @returns how much that was.
+ * Removes what demos that were killed have left.
+ * @returns whether there was anything.
  */
-export async function removeLeftovers(docker: Dockerode): Promise<{ demos: number; containers: number }> {
-  const folders = await findDemoFolders();
-  const live = new Set(folders.filter(({ isLive }) => isLive).map(({ instance }) => instance));
-  const containers = await listContainers(
-    docker,
-    (instance) => isDemoInstance(instance) && !live.has(instance),
-  );
-  await Promise.all(containers.map((id) => removeContainer(docker, id)));
-  const dead = folders.filter(({ isLive }) => !isLive);
-  for (const folder of dead) {
-    await endProcesses(folder);
-    removeDemoFolder(folder);
-  }
-  return { demos: dead.length, containers: containers.length };
+export async function removeLeftovers(docker: Dockerode): Promise<boolean> {
+  const containers = await listContainers(docker, isDemoInstance);
+  const dead = (await findDemoFolders()).filter(({ isLive }) => !isLive);
+  for (const folder of dead) await removeDemo(docker, folder);
+  // Of a demo whose folder somebody removed: while it is there, its container has it mounted.
+  const orphans = containers.filter(({ Mounts }) => Mounts.every(({ Source }) => !existsSync(Source)));
+  await Promise.all(orphans.map(({ Id }) => removeContainer(docker, Id)));
+  return dead.length + orphans.length > 0;
 }
 
-async function listContainers(docker: Dockerode, isWanted: (instance: string) => boolean): Promise<string[]> {
+async function listContainers(
+  docker: Dockerode,
+  isWanted: (instance: string) => boolean,
+): Promise<Dockerode.ContainerInfo[]> {
   const containers = await docker.listContainers({
     all: true,
     filters: { label: [`${LABELS.managedBy}=${MANAGED_BY}`, LABELS.instance] },
   });
-  return containers.filter(({ Labels }) => isWanted(Labels[LABELS.instance] ?? '')).map(({ Id }) => Id);
+  return containers.filter(({ Labels }) => isWanted(Labels[LABELS.instance] ?? ''));
 }
 
 async function removeContainer(docker: Dockerode, id: string): Promise<void> {
