@@ -23,8 +23,8 @@ export interface Crowd {
   /** Ended, but not in SUCCESS. */
   readonly notSuccessful: number;
   readonly runsPerSecond: number;
-  /** Containers and run folders that were still there after all had ended. */
-  readonly leftovers: number;
+  /** Containers and run folders that were still there after all had ended, for people. */
+  readonly leftovers: readonly string[];
 }
 
 export interface CrowdContext {
@@ -79,16 +79,19 @@ export async function measureCrowd(context: CrowdContext): Promise<Crowd> {
   };
 }
 
-/** @returns how much is still there when nothing more is removed. */
-async function waitForRemoval({ docker, instance, runDir, signal }: CrowdContext): Promise<number> {
+/** @returns what is still there when nothing more is removed. */
+async function waitForRemoval({ docker, instance, runDir, signal }: CrowdContext): Promise<string[]> {
   const giveUpAt = Date.now() + REMOVAL_MS;
   for (;;) {
     const containers = await docker.listContainers({
       all: true,
       filters: { label: instanceFilter(instance) },
     });
-    const left = containers.length + (await readdir(runDir)).length;
-    if (left === 0 || Date.now() > giveUpAt) return left;
+    const left = [
+      ...containers.map(({ Id }) => `container ${Id}`),
+      ...(await readdir(runDir)).map((name) => `run folder ${name}`),
+    ];
+    if (left.length === 0 || Date.now() > giveUpAt) return left;
     await delay(REMOVAL_POLL_MS, undefined, { signal });
   }
 }

@@ -19,7 +19,9 @@ import type { Tenant } from '../controller/model/tenant.ts';
 import { dockerRunArguments } from './docker-run-arguments.ts';
 
 const run = promisify(execFile);
-const PROGRAM = readFileSync(new URL('one_call.py', import.meta.url), 'utf8');
+const readProgram = (name: string): string => readFileSync(new URL(name, import.meta.url), 'utf8');
+const ONE_CALL = readProgram('one_call.py');
+const INTERPRETER_START = readProgram('interpreter_start.py');
 const LIFETIME_MS = 60 * 60 * 1000;
 
 export interface DockerRunOptions {
@@ -47,7 +49,7 @@ export class DockerRun {
   readonly instance = `bench-${randomBytes(4).toString('hex')}`;
   readonly #options: DockerRunOptions;
   readonly #template: AttemptSpec;
-  readonly #command: string[];
+  readonly #grant: string;
   readonly #closeProxy: () => Promise<void>;
 
   private constructor(
@@ -60,7 +62,7 @@ export class DockerRun {
     this.means = means;
     this.#options = options;
     this.#template = template;
-    this.#command = ['-I', '-X', 'utf8', '-c', PROGRAM, options.url, grant];
+    this.#grant = grant;
     this.#closeProxy = closeProxy;
   }
 
@@ -96,27 +98,49 @@ export class DockerRun {
   }
 
   /**
-   * Runs one container to its end and removal.
-   * @returns its name and how long that took, in milliseconds.
+   * Makes the request in a container, to its end and removal.
+   * @returns the container's name and how long all that took, in milliseconds.
    * @throws when the request failed.
    */
   async once(signal: AbortSignal): Promise<{ readonly name: string; readonly ms: number }> {
-    const { docker, image, folder } = this.#options;
-    const { instance } = this;
-    const attempt = { ...this.#template, runId: newRunId() };
-    const spec: ContainerSpec = {
-      ...containerSpec(attempt, { image, instance, folder, security: {} }),
-      Entrypoint: ['/usr/bin/python3'],
-      Cmd: this.#command,
-    };
-    const name = containerName(instance, attempt);
-    try {
+    const spec = this.#spec([ONE_CALL, this.#options.url, this.#grant]);
+    return await this.#cleaningUp(spec, async () => {
       const from = performance.now();
       if (this.means === 'docker command') await this.#byCommand(spec, signal);
       else await this.#byApi(spec, signal);
-      return { name, ms: performance.now() - from };
+      return { name: spec.name, ms: performance.now() - from };
+    });
+  }
+
+  /** @returns how long the interpreter takes in such a container until the program's first line, in milliseconds. */
+  async interpreterMs(signal: AbortSignal): Promise<number> {
+    const spec = this.#spec([INTERPRETER_START]);
+    return await this.#cleaningUp(spec, async () => {
+      const [, ms] = /([\d.]+)\s*$/.exec(await this.#byApi(spec, signal)) ?? [];
+      if (ms === undefined)
+        throw new Error('the interpreter in the image did not tell how long it takes to start');
+      return Number(ms);
+    });
+  }
+
+  #spec(program: readonly string[]): ContainerSpec & { readonly name: string } {
+    const { image, folder } = this.#options;
+    const { instance } = this;
+    const attempt = { ...this.#template, runId: newRunId() };
+    return {
+      ...containerSpec(attempt, { image, instance, folder, security: {} }),
+      name: containerName(instance, attempt),
+      // The interpreter's options are those of the image's entry point.
+      Entrypoint: ['/usr/bin/python3', '-I', '-X', 'utf8', '-c'],
+      Cmd: [...program],
+    };
+  }
+
+  async #cleaningUp<T>(spec: { readonly name: string }, work: () => Promise<T>): Promise<T> {
+    try {
+      return await work();
     } catch (error) {
-      await docker.getContainer(name).remove({ force: true }).catch(ignoreGone);
+      await this.#options.docker.getContainer(spec.name).remove({ force: true }).catch(ignoreGone);
       throw error;
     }
   }
@@ -126,13 +150,17 @@ export class DockerRun {
     await run('docker', args, { signal });
   }
 
-  async #byApi(spec: ContainerSpec, abortSignal: AbortSignal): Promise<void> {
+  /** @returns what the container printed. */
+  async #byApi(spec: ContainerSpec, abortSignal: AbortSignal): Promise<string> {
     const container = await this.#options.docker.createContainer({ ...spec, abortSignal });
     const ended = container.wait({ condition: 'next-exit', abortSignal }) as Promise<{ StatusCode: number }>;
     // Both are awaited together: a failed start must not leave the other one unheard.
     const [{ StatusCode: exitCode }] = await Promise.all([ended, container.start({ abortSignal })]);
-    if (exitCode !== 0) throw new Error(`the container of the bare run exited with code ${exitCode}`);
+    const printed = await container.logs({ follow: false, stdout: true, stderr: true, abortSignal });
+    if (exitCode !== 0)
+      throw new Error(`a container without the platform failed: ${printed.toString('latin1')}`);
     await container.remove({ v: true, abortSignal });
+    return printed.toString('latin1');
   }
 
   /** Stops the proxy. */

@@ -11,6 +11,7 @@ import { startDemoService } from '../controller/demo/service.ts';
 import type { InternalService } from '../controller/egress/internal-service.ts';
 import { startPlatform } from '../controller/platform.ts';
 import { connectEngine, type Engine } from '../controller/setup/engine.ts';
+import { commandOf } from '../controller/setup/process-command.ts';
 import { measureCrowd, type Crowd } from './crowd.ts';
 import { DockerRun } from './docker-run.ts';
 import { EngineTimeline } from './engine-timeline.ts';
@@ -53,7 +54,11 @@ export async function benchDocker(context: BenchContext): Promise<DockerFindings
     try {
       const findings = await measure(context, environment, engine, folder);
       const left = await findLeftovers(engine.docker, folder);
-      const leftovers = findings.crowd.leftovers + left.containers.length + left.processes.length;
+      const leftovers = [
+        ...findings.crowd.leftovers,
+        ...left.containers.map((id) => `container ${id}`),
+        ...(await Promise.all(left.processes.map(describeProcess))),
+      ];
       return { ...findings, crowd: { ...findings.crowd, leftovers } };
     } finally {
       removeDemoFolder(folder);
@@ -104,6 +109,9 @@ async function measure(
   const { Size: imageBytes } = await docker.getImage(facts.image).inspect();
   return { pairs, means: dockerRun.means, crowd, imageMb: imageBytes / 1e6 };
 }
+
+const describeProcess = async (pid: number): Promise<string> =>
+  `process ${pid} (${(await commandOf(pid)) ?? 'ended meanwhile'})`;
 
 /** The platform is the benchmark's own: of the environment only the engine, the images, the caches and the servers count. */
 const benchConfig = (

@@ -52,7 +52,7 @@ export async function measurePairs(context: LoneRunsContext): Promise<Pair[]> {
   return pairs;
 }
 
-async function measureRun({ client, pool, timeline, signal }: LoneRunsContext): Promise<LoneRun> {
+async function measureRun({ client, pool, timeline, dockerRun, signal }: LoneRunsContext): Promise<LoneRun> {
   const submitted = Date.now();
   const from = performance.now();
   const { runId } = await client.submit({ tenantId: LONE_TENANT.id, definition: ONE_STEP, input: {} });
@@ -63,7 +63,7 @@ async function measureRun({ client, pool, timeline, signal }: LoneRunsContext): 
   return {
     ms,
     phases: phasesOf(submitted, times, container, submitted + ms),
-    runnerStart: await readRunnerStart(client, runId, container.started),
+    runnerStart: await readRunnerStart(client, runId, await dockerRun.interpreterMs(signal)),
   };
 }
 

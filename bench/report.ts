@@ -17,7 +17,7 @@ export function metricsOf({ pairs, crowd, imageMb }: DockerFindings): Metrics {
     runner_start_ms_p50: rounded(median(pairs.map(({ run }) => run.runnerStart.totalMs)), 1),
     cap_violations: crowd.capViolations,
     not_terminal: crowd.notTerminal,
-    leftovers: crowd.leftovers,
+    leftovers: crowd.leftovers.length,
     runs_per_second: rounded(crowd.runsPerSecond, 2),
     image_mb: rounded(imageMb, 1),
   };
@@ -33,7 +33,8 @@ export function report(findings: DockerFindings, output: Output): void {
   output.table(['THE RUNNER’S START', 'MS (P50)'], startRows(findings));
   output.line();
   output.table(['METRIC', 'VALUE', 'TARGET', ''], metricRows(metricsOf(findings), output));
-  const { notSuccessful } = findings.crowd;
+  const { notSuccessful, leftovers } = findings.crowd;
+  for (const left of leftovers) output.line(`left: ${left}`);
   if (notSuccessful > 0) output.line(`${notSuccessful} of the runs at once did not end in SUCCESS.`);
 }
 
