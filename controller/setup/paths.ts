@@ -15,7 +15,8 @@ export interface Paths {
  * and must be able to reach them.
  */
 export function defaultPaths(env: Readonly<Record<string, string | undefined>>, isRoot: boolean): Paths {
-  const xdg = (name: string, fallback: string): string => env[name] ?? join(env['HOME'] ?? homedir(), fallback);
+  const xdg = (name: string, fallback: string): string =>
+    env[name] ?? join(env['HOME'] ?? homedir(), fallback);
   return {
     cacheDir:
       env['WORMHOLE_CACHE_DIR'] ??
