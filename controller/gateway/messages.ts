@@ -6,7 +6,11 @@ import { STEP_STATUSES } from '../model/run-status.ts';
 /** What the runner and the gateway say to each other: docs/gateway-protocol.md. */
 
 const json = z.unknown().transform((value) => (value ?? null) as Json);
-const timestamp = z.iso.datetime({ offset: true }).transform((text) => new Date(text));
+const timestamp = z.iso
+  .datetime({ offset: true })
+  .transform((text) => new Date(text))
+  // PostgreSQL has no year 0.
+  .refine((date) => date.getTime() > 0, 'is before 1970');
 
 export const claimRequestSchema = z.object({ runnerVersion: z.string().max(64) });
 

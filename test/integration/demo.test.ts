@@ -8,7 +8,7 @@ import { expect, onTestFinished, test } from 'vitest';
 import { findDemoFolders } from '../../controller/demo/demo-folder.ts';
 import { findLeftovers } from '../../controller/demo/leftovers.ts';
 import { SCENARIOS } from '../../controller/demo/scenarios.ts';
-import { docker } from '../support/docker.ts';
+import { dockerWithRunnerImage } from '../support/docker.ts';
 import { describeWith } from '../support/requires.ts';
 
 const WORMHOLE = fileURLToPath(new URL('../../bin/wormhole.mjs', import.meta.url));
@@ -71,7 +71,7 @@ class Demo {
 
 const isRunning = ({ type, status }: DemoEvent): boolean => type === 'status' && status === 'RUNNING';
 
-describeWith('the demo', docker, (engine) => {
+describeWith('the demo', dockerWithRunnerImage, (engine) => {
   /** The demos of others may go on meanwhile: only what came up since counts. */
   async function leftSince(before: readonly string[]): Promise<unknown[]> {
     const folders = (await findDemoFolders()).filter(({ path, isLive }) => !before.includes(path) && !isLive);

@@ -6,7 +6,7 @@ import type { PlatformConfig } from '../../controller/config.ts';
 import { LABELS } from '../../controller/model/labels.ts';
 import { runIdSchema, tenantIdSchema, type RunId } from '../../controller/model/ids.ts';
 import { cloneDatabase } from '../support/database.ts';
-import { docker } from '../support/docker.ts';
+import { dockerWithRunnerImage } from '../support/docker.ts';
 import { callFarSide, startFarSide, type FarSide } from '../support/far-side.ts';
 import { assertNothingLeft, containersOf, testConfig } from '../support/platform.ts';
 import { PlatformProcess } from '../support/platform-process.ts';
@@ -24,7 +24,7 @@ function persistent(query: string, more: Record<string, unknown> = {}): Record<s
   };
 }
 
-describeWith('whatever dies', docker, (engine: Dockerode) => {
+describeWith('whatever dies', dockerWithRunnerImage, (engine: Dockerode) => {
   const database = cloneDatabase();
   let farSide: FarSide;
   let config: PlatformConfig;

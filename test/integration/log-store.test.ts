@@ -261,3 +261,14 @@ test('a MongoDB that does not answer is named, without its password', async () =
   expect(error?.message).toContain('127.0.0.1:9');
   expect(error?.message).not.toContain('hunter2');
 });
+
+describe('retention in PostgreSQL', async () => {
+  const { pool } = await cloneDatabase();
+  test('PostgreSQL drops lines that are older than asked, and keeps the others', async () => {
+    const store = new PostgresLogStore(pool);
+    const runId = newRunId();
+    await store.append([1, 2, 3].map((sequence) => line(runId, sequence)));
+    await store.expire(line(runId, 2).timestamp);
+    expect((await readAll(store, runId, 10)).map(({ sequence }) => sequence)).toEqual([2, 3]);
+  });
+});

@@ -10,7 +10,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startDemoService, type DemoService } from '../../controller/demo/service.ts';
 import type { RunId } from '../../controller/model/ids.ts';
 import { wormhole, type CliResult } from '../support/cli.ts';
-import { docker } from '../support/docker.ts';
+import { dockerWithRunnerImage } from '../support/docker.ts';
 import { describeWith } from '../support/requires.ts';
 
 const MAIN = fileURLToPath(new URL('../../controller/cli/main.ts', import.meta.url));
@@ -18,7 +18,7 @@ const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url));
 /** A machine that has to build the image first needs minutes. */
 const START_MS = 600_000;
 
-describeWith('wormhole up', docker, (engine) => {
+describeWith('wormhole up', dockerWithRunnerImage, (engine) => {
   let folder: string;
   let service: DemoService;
   let env: Record<string, string>;

@@ -8,7 +8,7 @@ import type { RunChange } from '../../controller/store/notifications.ts';
 import { DEAD_LETTER_QUEUE, DISPATCH_QUEUE, INTAKE_QUEUE } from '../../controller/queue/names.ts';
 import { openQueueServer, type QueueServer } from '../../controller/queue/queue-server.ts';
 import { cloneDatabase } from '../support/database.ts';
-import { docker } from '../support/docker.ts';
+import { dockerWithRunnerImage } from '../support/docker.ts';
 import { callFarSide, startFarSide, type FarSide } from '../support/far-side.ts';
 import { containersOf, startTestPlatform, type TestPlatform } from '../support/platform.ts';
 import { describeWith, mongodb, redis, type Requirement } from '../support/requires.ts';
@@ -16,7 +16,7 @@ import { describeWith, mongodb, redis, type Requirement } from '../support/requi
 const acme = tenantIdSchema.parse('acme');
 const globex = tenantIdSchema.parse('globex');
 
-describeWith('a platform on Docker', docker, (engine) => {
+describeWith('a platform on Docker', dockerWithRunnerImage, (engine) => {
   suite('with everything in PostgreSQL', engine, () => Promise.resolve({ value: undefined }));
   suite('with the queue in Redis', engine, redis);
   describeWith('with logs in MongoDB', mongodb, (mongodbUrl) => {

@@ -7,7 +7,7 @@ import { expect, test } from 'vitest';
 import { connectClient } from '../../controller/client.ts';
 import { tenantIdSchema } from '../../controller/model/ids.ts';
 import { startPostgres } from '../../controller/setup/postgres.ts';
-import { docker } from '../support/docker.ts';
+import { dockerWithRunnerImage } from '../support/docker.ts';
 import { callFarSide, startFarSide } from '../support/far-side.ts';
 import { assertNothingLeft, testConfig } from '../support/platform.ts';
 import { PlatformProcess } from '../support/platform-process.ts';
@@ -16,7 +16,7 @@ import { describeWith } from '../support/requires.ts';
 const acme = tenantIdSchema.parse('acme');
 const AWAY_MS = 3_000;
 
-describeWith('PostgreSQL restarted under a platform', docker, (engine: Dockerode) => {
+describeWith('PostgreSQL restarted under a platform', dockerWithRunnerImage, (engine: Dockerode) => {
   test('live runs end as they would have, queued ones follow, each once', async () => {
     await using cleanup = new AsyncDisposableStack();
     const folder = await mkdtemp(join(tmpdir(), 'wh-pg-'));

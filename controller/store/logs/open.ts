@@ -10,15 +10,18 @@ import type { LogStore } from './types.ts';
 export function openLogStore(options: {
   readonly pool: pg.Pool;
   readonly mongodbUrl: string | undefined;
-  /** How long MongoDB keeps a line. Only the controller says so; everybody else leaves the indexes as they are. */
+  /** How long a line is kept. Only the controller says so, and sees to it. */
   readonly retentionDays?: number;
   /** Told in a line when something is not as it should be. */
   readonly log?: (message: string) => void;
 }): Promise<LogStore> {
-  if (options.mongodbUrl === undefined) return Promise.resolve(new PostgresLogStore(options.pool));
+  const { pool, retentionDays: days, log = () => undefined } = options;
+  if (options.mongodbUrl === undefined) {
+    return Promise.resolve(new PostgresLogStore(pool, days === undefined ? undefined : { days, log }));
+  }
   return MongoLogStore.open({
     url: options.mongodbUrl,
-    ...(options.retentionDays !== undefined && { retentionDays: options.retentionDays }),
-    log: options.log ?? (() => undefined),
+    ...(days !== undefined && { retentionDays: days }),
+    log,
   });
 }

@@ -1,4 +1,5 @@
 import type pg from 'pg';
+import { messageOf } from '../../errors.ts';
 import type { Json } from '../../model/json.ts';
 import type { RunId, TenantId } from '../../model/ids.ts';
 import { readPage, type LogStream, type StreamReader } from './pages.ts';
@@ -28,6 +29,12 @@ const APPEND = `
     "stepKey" text, level text, message text, fields jsonb)
   ON CONFLICT (run_id, attempt, source, sequence) DO NOTHING`;
 
+const EXPIRE = `
+  DELETE FROM execution_logs WHERE id IN (SELECT id FROM execution_logs WHERE timestamp < $1 LIMIT $2)`;
+const EXPIRY_BATCH = 10_000;
+const EXPIRY_INTERVAL_MS = 60 * 60 * 1000;
+const DAY_MS = 24 * 60 * 60 * 1000;
+
 const LAST_ATTEMPT = 'SELECT coalesce(max(attempt), 0) AS last FROM execution_logs WHERE run_id = $1';
 
 const LINES = `
@@ -45,10 +52,28 @@ const LINES = `
 /** Logs in the platform's own PostgreSQL. */
 export class PostgresLogStore implements LogStore, StreamReader {
   readonly #pool: pg.Pool;
+  readonly #expiry: NodeJS.Timeout | undefined;
 
-  /** @param pool stays the caller's: `close` leaves it open. */
-  constructor(pool: pg.Pool) {
+  /**
+   * @param pool stays the caller's: `close` leaves it open.
+   * @param retention makes this store drop older lines, every hour until `close`, as a TTL index does in MongoDB.
+   */
+  constructor(pool: pg.Pool, retention?: { readonly days: number; readonly log: (message: string) => void }) {
     this.#pool = pool;
+    if (retention === undefined) return;
+    this.#expiry = setInterval(() => {
+      this.expire(new Date(Date.now() - retention.days * DAY_MS)).catch((error: unknown) => {
+        retention.log(`could not drop old log lines: ${messageOf(error)}`);
+      });
+    }, EXPIRY_INTERVAL_MS);
+    this.#expiry.unref();
+  }
+
+  /** Drops lines that were written before that time, a bounded number at once. */
+  async expire(before: Date): Promise<void> {
+    for (let dropped = EXPIRY_BATCH; dropped === EXPIRY_BATCH;) {
+      dropped = (await this.#pool.query(EXPIRE, [before, EXPIRY_BATCH])).rowCount ?? 0;
+    }
   }
 
   async append(batch: readonly LogEntry[]): Promise<void> {
@@ -70,6 +95,7 @@ export class PostgresLogStore implements LogStore, StreamReader {
   }
 
   close(): Promise<void> {
+    clearInterval(this.#expiry);
     return Promise.resolve();
   }
 }
