@@ -59,6 +59,7 @@ export async function benchDocker(context: BenchContext): Promise<DockerFindings
         ...left.containers.map((id) => `container ${id}`),
         ...(await Promise.all(left.processes.map(describeProcess))),
       ];
+      for (const left of leftovers) context.progress.step(`left: ${left}`);
       return { ...findings, crowd: { ...findings.crowd, leftovers } };
     } finally {
       removeDemoFolder(folder);

@@ -33,8 +33,7 @@ export function report(findings: DockerFindings, output: Output): void {
   output.table(['THE RUNNER’S START', 'MS (P50)'], startRows(findings));
   output.line();
   output.table(['METRIC', 'VALUE', 'TARGET', ''], metricRows(metricsOf(findings), output));
-  const { notSuccessful, leftovers } = findings.crowd;
-  for (const left of leftovers) output.line(`left: ${left}`);
+  const { notSuccessful } = findings.crowd;
   if (notSuccessful > 0) output.line(`${notSuccessful} of the runs at once did not end in SUCCESS.`);
 }
 
