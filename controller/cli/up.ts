@@ -28,6 +28,12 @@ export async function up(session: Session, file: string | undefined): Promise<nu
   await refuseTwice(stateDir);
   const platform = await start(session, config);
   if (platform === undefined) return interrupt.exitCode;
+  platform.failed.addEventListener('abort', () => {
+    // No stop in order: the live runs are the other controller's now.
+    const { message, exitCode } = platform.failed.reason as WormholeError;
+    output.note(message);
+    process.exit(exitCode);
+  });
   // The first call's promise tells of errors.
   interrupt.hurry.addEventListener('abort', () => void platform.stop({ drainMs: 0 }).catch(() => undefined));
   try {
