@@ -15,6 +15,8 @@ const PATIENCE_MS = 10 * 60_000;
 /** A run's container and folder are removed after its end was recorded: within this long. */
 const REMOVAL_MS = 10_000;
 const REMOVAL_POLL_MS = 200;
+/** Named `<run id>-<attempt>`, wherever the platform puts it. */
+const RUN_FOLDER = /[0-9a-f-]{36}-\d+$/;
 
 /** What became of many runs of many tenants at once. */
 export interface Crowd {
@@ -89,7 +91,9 @@ async function waitForRemoval({ docker, instance, runDir, signal }: CrowdContext
     });
     const left = [
       ...containers.map(({ Id }) => `container ${Id}`),
-      ...(await readdir(runDir)).map((name) => `run folder ${name}`),
+      ...(await readdir(runDir, { recursive: true }))
+        .filter((path) => RUN_FOLDER.test(path))
+        .map((path) => `run folder ${path}`),
     ];
     if (left.length === 0 || Date.now() > giveUpAt) return left;
     await delay(REMOVAL_POLL_MS, undefined, { signal });
