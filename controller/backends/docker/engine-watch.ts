@@ -51,7 +51,10 @@ const eventSchema = z.object({
   timeNano: z.number(),
 });
 
-/** @returns the event of one line of the engine's stream, or undefined for one that says nothing to us. */
+/**
+ * @returns the event of one line of the engine's stream, or undefined for one that says nothing to us.
+ * @throws {SyntaxError} for a line that is not whole.
+ */
 export function parseEvent(line: string): EngineChange | undefined {
   const parsed = eventSchema.safeParse(JSON.parse(line));
   if (!parsed.success) return undefined;
@@ -120,8 +123,12 @@ async function* connection(
     createInterface({ input: stream })
       .on('error', broken)
       .on('line', (line) => {
-        const change = parseEvent(line);
-        if (change !== undefined) inbox.emit('change', change);
+        try {
+          const change = parseEvent(line);
+          if (change !== undefined) inbox.emit('change', change);
+        } catch (error) {
+          broken(new Error('the stream of events broke off in mid-line', { cause: error }));
+        }
       });
     docker
       .listContainers({ all: true, filters: { label: filter }, abortSignal })

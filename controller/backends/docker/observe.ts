@@ -3,6 +3,7 @@ import type { ContainerInfo } from 'dockerode';
 import type { AttemptRef } from '../../model/ids.ts';
 import type { Exit, Observation } from '../types.ts';
 import { exitOf, identityOf, stateOf } from './container-state.ts';
+import { accepting } from './engine-error.ts';
 import { watchEngine, type EngineChange, type EngineWatchOptions } from './engine-watch.ts';
 
 const INSPECT_MS = 10_000;
@@ -52,7 +53,8 @@ async function* happened(
       known.ended = true;
       // Gone already, or the engine with it: then the event is all there is.
       const told: Exit = { kind: 'exited', exitCode: event.exitCode, oomKilled: false, at };
-      yield ended(containerId, known, (await inspectExit(docker, containerId)) ?? told);
+      const exit = await inspectExit(docker, containerId);
+      yield ended(containerId, known, exit?.kind === 'exited' ? exit : told);
       return;
     }
     case 'destroy':
@@ -70,8 +72,12 @@ async function* listed(
   const present = new Set(containers.map((container) => container.Id));
   for (const [containerId, known] of seen) {
     if (present.has(containerId)) continue;
-    seen.delete(containerId);
-    if (!known.ended) yield ended(containerId, known, lostAt(new Date()));
+    // The list may be older than a start that was told before it arrived: only an inspection says what is gone.
+    const exit = known.ended ? undefined : await inspectExit(docker, containerId);
+    if (known.ended || exit?.kind === 'lost') seen.delete(containerId);
+    if (exit === undefined) continue;
+    known.ended = true;
+    yield ended(containerId, known, exit);
   }
   for (const { Id: containerId, State, Labels } of containers) {
     const state = stateOf(State);
@@ -84,7 +90,8 @@ async function* listed(
     }
     seen.set(containerId, known);
     const exit = await inspectExit(docker, containerId);
-    if (exit === undefined) continue;
+    // Gone since it was listed: its events say so.
+    if (exit?.kind !== 'exited') continue;
     known.ended = true;
     yield ended(containerId, known, exit);
   }
@@ -104,13 +111,21 @@ const ended = (containerId: string, known: Seen, exit: Exit): Observation => ({
   exit: { ...exit, oomKilled: exit.oomKilled || known.oomKilled },
 });
 
-/** @returns how the container ended, or undefined when the engine cannot say: the next listing asks again. */
+/**
+ * @returns how the container ended: lost when the engine does not know it; undefined when it has not ended, or the
+ * engine cannot say: the next listing asks again.
+ */
 async function inspectExit(docker: Dockerode, containerId: string): Promise<Exit | undefined> {
-  const info = await docker
-    .getContainer(containerId)
-    .inspect({ abortSignal: AbortSignal.timeout(INSPECT_MS) })
-    .catch(() => undefined);
-  return info === undefined || stateOf(info.State.Status) !== 'ended' ? undefined : exitOf(info.State);
+  try {
+    const inspecting = docker
+      .getContainer(containerId)
+      .inspect({ abortSignal: AbortSignal.timeout(INSPECT_MS) });
+    const info = await accepting([404], inspecting);
+    if (info === undefined) return lostAt(new Date());
+    return stateOf(info.State.Status) === 'ended' ? exitOf(info.State) : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 const lostAt = (at: Date): Exit => ({ kind: 'lost', exitCode: null, oomKilled: false, at });
