@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runMigrations } from 'bullmq';
 import type pg from 'pg';
-import { transaction } from './database.ts';
+import { transaction, withClient } from './database.ts';
 
 const MIGRATIONS = join(import.meta.dirname, 'migrations');
 /** Serialises migrations of processes that start at the same time ("WORM"). */
@@ -26,10 +26,5 @@ export async function migrate(pool: pg.Pool): Promise<void> {
       await client.query('INSERT INTO migrations (name) VALUES ($1)', [name]);
     }
   });
-  const client = await pool.connect();
-  try {
-    await runMigrations(client, 'bullmq');
-  } finally {
-    client.release();
-  }
+  await withClient(pool, (client) => runMigrations(client, 'bullmq'));
 }
