@@ -125,7 +125,11 @@ export async function claimRun(
   return rowCount === 1;
 }
 
-/** Writes down why we are about to end the container. The first cause stays; @returns the one that stands. */
+/**
+ * Writes down why we are about to end the container. The first cause stays.
+ * @returns the cause that stands; null when none was written: the attempt has ended, or CLAIM_TIMEOUT came too late for
+ *   an attempt that was claimed meanwhile.
+ */
 export async function recordStopCause(
   db: Queryable,
   ref: AttemptRef,
@@ -133,15 +137,21 @@ export async function recordStopCause(
 ): Promise<StopCause | null> {
   const { rows } = await db.query<{ stop_cause: StopCause | null }>(
     `UPDATE run_attempts SET stop_cause = coalesce(stop_cause, $3)
-     WHERE run_id = $1 AND number = $2 AND ended_at IS NULL RETURNING stop_cause`,
+     WHERE run_id = $1 AND number = $2 AND ended_at IS NULL AND ($3 <> 'CLAIM_TIMEOUT' OR claimed_at IS NULL)
+     RETURNING stop_cause`,
     [ref.runId, ref.attempt, cause],
   );
   return rows[0]?.stop_cause ?? null;
 }
 
+/**
+ * The attempt of the run that `ended`. What ends its steps reads from this: a statement whose parts do not depend on
+ * each other runs the last one first, and everybody who changes run, attempt and steps must lock them in this order.
+ */
 const END_ATTEMPT = `
   UPDATE run_attempts a SET ended_at = clock_timestamp(), exit_code = $3, oom_killed = $4, reason = $5, message = $6
-  FROM ended WHERE a.run_id = ended.id AND a.number = $2`;
+  FROM ended WHERE a.run_id = ended.id AND a.number = $2
+  RETURNING a.run_id, a.number`;
 
 const attemptValues = (ref: AttemptRef, verdict: Verdict, exit: Exit | null): unknown[] => [
   ref.runId,
@@ -174,7 +184,7 @@ export async function finishRun(
      ), attempt AS (${END_ATTEMPT}),
      steps AS (
        UPDATE step_runs s SET status = CASE WHEN $7 = 'SUCCESS' THEN 'SKIPPED' ELSE $7 END, finished_at = clock_timestamp()
-       FROM ended WHERE s.run_id = ended.id AND s.attempt = $2 AND s.status = 'RUNNING'
+       FROM attempt a WHERE s.run_id = a.run_id AND s.attempt = a.number AND s.status = 'RUNNING'
      )
      SELECT count(*)::int AS ended FROM ended`,
     [...attemptValues(ref, verdict, exit), verdict.status, statusesBefore(verdict.status)],
@@ -196,7 +206,7 @@ export async function requeueRun(
      ), attempt AS (${END_ATTEMPT}),
      steps AS (
        UPDATE step_runs s SET status = 'FAILED', finished_at = clock_timestamp()
-       FROM ended WHERE s.run_id = ended.id AND s.attempt = $2 AND s.status = 'RUNNING'
+       FROM attempt a WHERE s.run_id = a.run_id AND s.attempt = a.number AND s.status = 'RUNNING'
      )
      SELECT count(*)::int AS ended FROM ended`,
     attemptValues(ref, verdict, exit),

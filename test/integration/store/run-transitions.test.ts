@@ -4,6 +4,8 @@ import { hashToken } from '../../../controller/gateway/tokens.ts';
 import type { AttemptRef, RunId } from '../../../controller/model/ids.ts';
 import { isTerminal } from '../../../controller/model/run-status.ts';
 import type { Verdict } from '../../../controller/model/verdict.ts';
+import { recordReport, type StepReport } from '../../../controller/store/attempts.ts';
+import { transaction } from '../../../controller/store/database.ts';
 import {
   admitRun,
   claimRun,
@@ -32,6 +34,24 @@ async function admitted(tenant: string): Promise<AttemptRef> {
   if (admission.kind !== 'admitted') throw new Error(admission.kind);
   return { runId: admission.attempt.runId, attempt: admission.attempt.attempt };
 }
+const running = (key: string, position: number): StepReport => ({
+  key,
+  position,
+  status: 'RUNNING',
+  startedAt: new Date(),
+  finishedAt: null,
+  tries: 0,
+  output: null,
+  error: null,
+});
+/** @returns how many connections of this database wait for a lock. */
+async function blocked(): Promise<number | undefined> {
+  const { rows } = await pool.query<{ n: number }>(
+    `SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+  );
+  return rows[0]?.n;
+}
+const settled = (work: Promise<boolean>): Promise<unknown> => work.catch((error: unknown) => error);
 const status = async (runId: RunId) => (await findRun(pool, runId))?.status;
 
 describe('the claim', () => {
@@ -142,6 +162,44 @@ describe('a run', () => {
     expect(await recordStopCause(pool, ref, 'CANCELED')).toBe('CANCELED');
     expect(await recordStopCause(pool, ref, 'DEADLINE_EXCEEDED')).toBe('CANCELED');
   });
+
+  test('that was claimed is not ended for not claiming', async () => {
+    await makeTenant(pool, 'claimed');
+    const ref = await admitted('claimed');
+    expect(await claimRun(pool, ref, tokens)).toBe(true);
+    expect(await recordStopCause(pool, ref, 'CLAIM_TIMEOUT')).toBeNull();
+    expect(await recordStopCause(pool, ref, 'CANCELED')).toBe('CANCELED');
+    expect(await recordStopCause(pool, ref, 'CLAIM_TIMEOUT')).toBeNull();
+    await finishRun(pool, ref, canceled, null);
+    expect(await recordStopCause(pool, ref, 'CANCELED')).toBeNull();
+  });
+
+  test.each([
+    ['ends', finishRun, 'FAILED'],
+    ['is made again', requeueRun, 'QUEUED'],
+  ] as const)(
+    'that %s while its runner reports waits for the report, or the report for it',
+    async (name, end, then) => {
+      const tenant = `locks-${end.name.toLowerCase()}`;
+      await makeTenant(pool, tenant);
+      const ref = await admitted(tenant);
+      await claimRun(pool, ref, tokens);
+      await recordReport(pool, ref, 1, [running('a', 0), running('b', 1)]);
+      // Whoever gets to step "b" waits there, with all the locks it took on the way.
+      const [ended, reported] = await transaction(pool, async (client) => {
+        await client.query(`SELECT 1 FROM step_runs WHERE run_id = $1 AND step_key = 'b' FOR UPDATE`, [
+          ref.runId,
+        ]);
+        const ending = settled(end(pool, ref, crashed, null));
+        await expect.poll(blocked).toBe(1);
+        const reporting = settled(recordReport(pool, ref, 2, [running('a', 0)]));
+        await expect.poll(blocked).toBe(2);
+        return [ending, reporting];
+      }).then((both) => Promise.all(both));
+      expect({ name, ended, reported }).toEqual({ name, ended: true, reported: false });
+      expect(await status(ref.runId)).toBe(then);
+    },
+  );
 
   /** Promise 2, and the state machine as a whole: any order of transitions, each repeated at will. */
   test('once terminal stays as it is, under any sequence of transitions', async () => {
