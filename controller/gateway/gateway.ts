@@ -26,7 +26,13 @@ export class Gateway {
   readonly #identities = new WeakMap<IncomingMessage, AttemptRef>();
 
   constructor(context: ClaimContext, reports: Reports, log: Logger) {
-    this.#app = fastify({ bodyLimit: LIMITS.gatewayBodyBytes, requestTimeout: REQUEST_TIMEOUT_MS });
+    this.#app = fastify({
+      bodyLimit: LIMITS.gatewayBodyBytes,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      // A far side may use any name in its data; nothing here copies from a body key by key.
+      onProtoPoisoning: 'ignore',
+      onConstructorPoisoning: 'ignore',
+    });
     this.#app.setErrorHandler((error, request, reply) => {
       const known = asWormholeError(error);
       if (known.code === 'INTERNAL') log.error({ err: error, url: request.url }, 'the gateway failed');

@@ -289,6 +289,26 @@ describe('report', () => {
     expect(lost).toContain(5);
   });
 
+  test('keeps what a far side named "__proto__" or "constructor" as data', async () => {
+    const run = await claimed();
+    const hostile = '{"__proto__": {"polluted": 1}, "constructor": {"prototype": {"polluted": 2}}}';
+    const report = `{"sequence": 1, "steps": [{"key": "call", "status": "SUCCESS", "output": ${hostile}}]}`;
+    expect(await post(run.socketPath, '/v1/report', run.token, report)).toMatchObject({ status: 200 });
+    const result = `{"status": "SUCCESS", "output": ${hostile}}`;
+    expect(await post(run.socketPath, '/v1/result', run.token, result)).toMatchObject({ status: 200 });
+    const { rows } = await pool.query<{ step: string; result: string }>(
+      `SELECT s.output::text AS step, (a.result -> 'output')::text AS result
+       FROM step_runs s JOIN run_attempts a ON a.run_id = s.run_id AND a.number = s.attempt WHERE s.run_id = $1`,
+      [run.runId],
+    );
+    for (const stored of [rows[0]?.step, rows[0]?.result]) {
+      expect(stored).toContain('"__proto__": {"polluted": 1}');
+      expect(stored).toContain('"prototype": {"polluted": 2}');
+    }
+    expect(Object.keys(Object.prototype)).toEqual([]);
+    expect('polluted' in {}).toBe(false);
+  });
+
   test('tells the runner to stop once the run is to be canceled, and that the attempt has ended', async () => {
     const run = await claimed();
     await requestCancel(pool, run.runId);
