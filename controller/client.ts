@@ -21,7 +21,7 @@ import { openLogStore } from './store/logs/open.ts';
 import type { LogPage, LogStore } from './store/logs/types.ts';
 import { Notifications, waitForRun, type RunChange } from './store/notifications.ts';
 import { requestCancel } from './store/run-transitions.ts';
-import { findRun, listRuns, type RunDetail, type RunSummary } from './store/runs.ts';
+import { findRun, findStatus, listRuns, type RunDetail, type RunSummary } from './store/runs.ts';
 import { getTenant, listTenants, upsertTenant, type TenantUsage } from './store/tenants.ts';
 
 /** Where the platform's servers are. */
@@ -211,11 +211,13 @@ export class Client {
 
   /** Resolves with the run when it has ended. @throws {WormholeError} RUN_NOT_FOUND; the signal's reason. */
   async waitFor(runId: RunId, signal: AbortSignal = new AbortController().signal): Promise<RunDetail> {
-    const look = async (): Promise<RunDetail | undefined> => {
-      const run = await this.run(runId);
-      return isTerminal(run.status) ? run : undefined;
+    const look = async (): Promise<true | undefined> => {
+      const status = await findStatus(this.#parts.pool, runId);
+      if (status === undefined) throw notFound(runId);
+      return isTerminal(status) ? true : undefined;
     };
-    return await waitForRun(this.#parts.notifications, runId, look, signal);
+    await waitForRun(this.#parts.notifications, runId, look, signal);
+    return await this.run(runId);
   }
 
   /** Closes what the client opened. */

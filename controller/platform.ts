@@ -175,7 +175,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     failed: failed.signal,
     stop: async ({ drainMs }) => {
       stopping ??= controller.close().finally(() => parts.disposeAsync());
-      const hurry = setTimeout(() => controller.cancelLive(), drainMs);
+      const hurry = setTimeout(() => void controller.cancelLive(), drainMs);
       try {
         await stopping;
       } finally {

@@ -1,29 +1,25 @@
 import type { Exit } from '../model/exit.ts';
 import { attemptName, type AttemptRef } from '../model/ids.ts';
 
-/** How attempts ended, for whoever waits: an end that comes before its waiter is kept until it is forgotten. */
+/** How attempts end, for those who wait: whoever starts an attempt first says that it expects its end. */
 export class AttemptEnds {
-  readonly #ends = new Map<string, PromiseWithResolvers<Exit>>();
+  readonly #expected = new Map<string, PromiseWithResolvers<Exit>>();
 
-  /** Resolves when the attempt's container has ended. */
-  async of(ref: AttemptRef): Promise<Exit> {
-    return await this.#entry(ref).promise;
+  /** Resolves when the attempt's container has ended. Called again before `forget`, it is the same end. */
+  async expect(ref: AttemptRef): Promise<Exit> {
+    const name = attemptName(ref);
+    const end = this.#expected.get(name) ?? Promise.withResolvers<Exit>();
+    this.#expected.set(name, end);
+    return await end.promise;
   }
 
-  /** Tells that it ended. The first end counts. */
+  /** Tells that it ended. The first end counts; one that nobody expects does not matter. */
   ended(ref: AttemptRef, exit: Exit): void {
-    this.#entry(ref).resolve(exit);
+    this.#expected.get(attemptName(ref))?.resolve(exit);
   }
 
   /** The end was recorded: nobody will ask again. */
   forget(ref: AttemptRef): void {
-    this.#ends.delete(attemptName(ref));
-  }
-
-  #entry(ref: AttemptRef): PromiseWithResolvers<Exit> {
-    const name = attemptName(ref);
-    const entry = this.#ends.get(name) ?? Promise.withResolvers<Exit>();
-    this.#ends.set(name, entry);
-    return entry;
+    this.#expected.delete(attemptName(ref));
   }
 }

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Backend } from '../backends/types.ts';
@@ -26,6 +27,8 @@ export interface ControllerOptions {
   readonly log: Logger;
 }
 
+const CANCEL_RETRY_MS = 500;
+
 /** Takes runs from the queue and leads each to its end on the backend. The caller holds the lead of the instance. */
 export class Controller {
   readonly #options: ControllerOptions;
@@ -53,7 +56,12 @@ export class Controller {
   /** Takes over what a controller before left, then starts to lead runs. */
   static async start(options: ControllerOptions): Promise<Controller> {
     const controller = new Controller(options);
-    await controller.#start();
+    try {
+      await controller.#start();
+    } catch (error) {
+      await controller.close();
+      throw error;
+    }
     return controller;
   }
 
@@ -63,7 +71,7 @@ export class Controller {
     await this.#reconciler.recover(server);
     await this.#dispatcher.start();
     await this.#lanes.start();
-    this.#intake.start();
+    await this.#intake.start();
     this.#reconciler.start();
     notifications.on('limits', () => {
       this.#dispatcher.refresh().catch((error: unknown) => {
@@ -78,13 +86,18 @@ export class Controller {
     }
   }
 
-  /** Asks for the cancellation of all runs that hold a slot. */
-  cancelLive(): void {
+  /** Asks for the cancellation of all runs that hold a slot, until it could be recorded. */
+  async cancelLive(): Promise<void> {
     const { pool, log } = this.#options;
-    const cancel = async (): Promise<void> => {
-      for (const { runId } of await liveAttempts(pool)) await requestCancel(pool, runId);
-    };
-    cancel().catch((error: unknown) => log.error({ error: messageOf(error) }, 'could not cancel live runs'));
+    while (!this.#observing.signal.aborted) {
+      try {
+        for (const { runId } of await liveAttempts(pool)) await requestCancel(pool, runId);
+        return;
+      } catch (error) {
+        log.warn({ error: messageOf(error) }, 'could not cancel live runs; trying again');
+        await delay(CANCEL_RETRY_MS);
+      }
+    }
   }
 
   /** Takes no more runs, and resolves when those that hold a slot have ended. Queued ones stay queued. */

@@ -1,7 +1,7 @@
-import { DelayedError, type Job } from 'bullmq';
+import type { Job } from 'bullmq';
 import type pg from 'pg';
 import { DISPATCH_QUEUE } from '../queue/names.ts';
-import type { QueueServer, RunJobData, RunQueue, RunWorker } from '../queue/queue-server.ts';
+import type { Postponed, QueueServer, RunJobData, RunQueue, RunWorker } from '../queue/queue-server.ts';
 import type { RunId } from '../model/ids.ts';
 import { getGlobalCap } from '../store/tenants.ts';
 import type { Supervisor } from './supervisor.ts';
@@ -16,21 +16,21 @@ const HELD_RETRY_MS = 250;
 export class Dispatcher {
   readonly #pool: pg.Pool;
   readonly #queue: RunQueue<RunJobData>;
-  readonly #servers: QueueServer;
+  readonly #server: QueueServer;
   readonly #supervisor: Supervisor;
   #worker: RunWorker | undefined;
 
-  constructor(pool: pg.Pool, servers: QueueServer, supervisor: Supervisor) {
+  constructor(pool: pg.Pool, server: QueueServer, supervisor: Supervisor) {
     this.#pool = pool;
-    this.#servers = servers;
-    this.#queue = servers.queue(DISPATCH_QUEUE);
+    this.#server = server;
+    this.#queue = server.queue(DISPATCH_QUEUE);
     this.#supervisor = supervisor;
   }
 
   async start(): Promise<void> {
     const cap = await getGlobalCap(this.#pool);
     await this.#queue.setGlobalConcurrency(cap);
-    this.#worker = this.#servers.worker(DISPATCH_QUEUE, (job, token) => this.#process(job, token), cap);
+    this.#worker = await this.#server.worker(DISPATCH_QUEUE, (job) => this.#process(job), cap);
   }
 
   /** Takes over a changed global cap. */
@@ -46,17 +46,15 @@ export class Dispatcher {
     await this.#queue.add('run', { runId }, { jobId: runId, priority: slotsHeld + 1 });
   }
 
-  async #process(job: Job<RunJobData>, token: string | undefined): Promise<void> {
+  async #process(job: Job<RunJobData>): Promise<Postponed | undefined> {
     const outcome = await this.#supervisor.supervise(job.data.runId as RunId);
     switch (outcome.kind) {
       case 'ended':
-        return;
+        return undefined;
       case 'held':
-        await job.moveToDelayed(Date.now() + HELD_RETRY_MS, token);
-        throw new DelayedError();
+        return { delayMs: HELD_RETRY_MS };
       case 'retry':
-        await job.moveToDelayed(Date.now() + outcome.delayMs, token);
-        throw new DelayedError();
+        return { delayMs: outcome.delayMs };
     }
   }
 

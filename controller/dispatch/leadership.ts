@@ -53,7 +53,7 @@ export class Leadership {
       'SELECT pg_try_advisory_lock($1, hashtext($2)) AS leads',
       [LEADERSHIP_LOCK, this.#options.instance],
     );
-    if (rows[0]?.leads !== true) {
+    if (rows[0]?.leads !== true || this.#released) {
       await client.end();
       return false;
     }
@@ -67,13 +67,18 @@ export class Leadership {
     this.#options.onInterrupted(cause);
     while (!this.#released) {
       try {
-        if (!(await this.#tryLock())) this.#options.onLost();
+        const leads = await this.#tryLock();
+        if (!leads && !this.#isReleased()) this.#options.onLost();
         return;
       } catch {
         // Still away.
         await delay(RECONNECT_MS);
       }
     }
+  }
+
+  #isReleased(): boolean {
+    return this.#released;
   }
 
   /** Gives the lead up. */

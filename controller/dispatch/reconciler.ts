@@ -2,20 +2,18 @@ import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Backend } from '../backends/types.ts';
 import { messageOf } from '../errors.ts';
-import { attemptName, type RunId, type TenantId } from '../model/ids.ts';
+import { attemptName } from '../model/ids.ts';
 import { DISPATCH_QUEUE } from '../queue/names.ts';
 import type { QueueServer } from '../queue/queue-server.ts';
 import { dropAbandoned, type RunQueues } from '../queue/run-queues.ts';
 import { liveAttempts, type LiveAttempt } from '../store/attempts.ts';
-import { queuedBefore, queuedOf } from '../store/runs.ts';
-import { tenantsWithWork } from '../store/tenants.ts';
+import { queuedOf, waitingSince } from '../store/runs.ts';
+import { tenantsWithRuns } from '../store/tenants.ts';
 import type { Supervisor } from './supervisor.ts';
 
 const INTERVAL_MS = 5_000;
 /** A run that has been QUEUED for this long is made sure to have a job. */
 const QUEUED_FOR_MS = 10_000;
-/** How many of them are looked at each time, oldest first. */
-const QUEUED_AT_ONCE = 1_000;
 
 /**
  * Makes what exists agree with what is recorded: PostgreSQL is the record, the queue and the containers follow.
@@ -45,7 +43,7 @@ export class Reconciler {
     const dispatch = server.queue(DISPATCH_QUEUE);
     await dropAbandoned(dispatch);
     await dispatch.close();
-    for (const tenantId of (await tenantsWithWork(this.#pool)).keys()) {
+    for (const tenantId of (await tenantsWithRuns(this.#pool)).keys()) {
       if (await this.#queues.dropAbandoned(tenantId)) {
         await this.#queues.enqueueAll(tenantId, await queuedOf(this.#pool, tenantId));
       }
@@ -79,22 +77,10 @@ export class Reconciler {
   #adopt(attempt: LiveAttempt): void {
     const { runId, tenantId } = attempt;
     this.#log.info({ runId, attempt: attempt.attempt, tenantId }, 'taking over a live run');
-    this.#supervisor.adopt(attempt).then(
-      (outcome) => {
-        if (outcome.kind !== 'retry') return;
-        setTimeout(() => this.#enqueue(tenantId, runId), outcome.delayMs);
-      },
-      (error: unknown) =>
-        this.#log.warn({ runId, error: messageOf(error) }, 'could not take over a live run yet'),
-    );
-  }
-
-  #enqueue(tenantId: TenantId, runId: RunId): void {
-    this.#queues
-      .enqueue(tenantId, runId)
-      .catch((error: unknown) =>
-        this.#log.warn({ runId, error: messageOf(error) }, 'could not queue a run yet'),
-      );
+    // If another attempt is due, its lane sees that the run is QUEUED again.
+    this.#supervisor.adopt(attempt).catch((error: unknown) => {
+      this.#log.warn({ runId, error: messageOf(error) }, 'could not take over a live run yet');
+    });
   }
 
   /** Containers are listed before the record is read: what is live by then was admitted before it was started. */
@@ -110,10 +96,15 @@ export class Reconciler {
     }
   }
 
+  /**
+   * Every run that is QUEUED or live has a job in its tenant's queue: where there are fewer jobs than runs, all that are
+   * QUEUED are added again, which changes nothing for those that have theirs.
+   */
   async #enqueueForgotten(queuedForMs: number): Promise<void> {
     const before = new Date(Date.now() - queuedForMs);
-    for (const { tenantId, runId } of await queuedBefore(this.#pool, before, QUEUED_AT_ONCE)) {
-      await this.#queues.enqueue(tenantId, runId);
+    for (const { tenantId, runs } of await waitingSince(this.#pool, before)) {
+      if ((await this.#queues.count(tenantId)) >= runs) continue;
+      await this.#queues.enqueueAll(tenantId, await queuedOf(this.#pool, tenantId));
     }
   }
 

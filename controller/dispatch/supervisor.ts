@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Logger } from 'pino';
-import type { Backend } from '../backends/types.ts';
+import type { Backend, BackendAttempt } from '../backends/types.ts';
 import { BackendError, messageOf } from '../errors.ts';
 import { hashToken, newToken } from '../gateway/tokens.ts';
 import type { Exit } from '../model/exit.ts';
@@ -88,7 +88,7 @@ export class Supervisor {
   }
 
   async #admit(runId: RunId): Promise<Outcome> {
-    const { pool, backend } = this.#options;
+    const { pool, backend, log } = this.#options;
     const claimToken = newToken();
     const admission = await admitRun(pool, runId, {
       backend: backend.name,
@@ -113,34 +113,49 @@ export class Supervisor {
       }
     }
     const { attempt } = admission;
+    const end = this.#options.ends.expect(attempt);
+    let container: BackendAttempt;
     try {
-      const container = await backend.start({ ...attempt, claimToken });
-      await recordContainer(pool, container);
+      container = await backend.start({ ...attempt, claimToken });
     } catch (error) {
+      await this.#remove(attempt);
       return await this.#settle(attempt, startFailure(error), null);
     }
+    await recordContainer(pool, container).catch((error: unknown) => {
+      log.warn({ runId, error: messageOf(error) }, 'could not record which container a run got');
+    });
     const live = await findLiveAttempt(pool, runId);
     if (live?.attempt !== attempt.attempt) return { kind: 'ended' };
-    return await this.#watch(live);
+    return await this.#watch(live, end);
   }
 
   async #takeOver(attempt: LiveAttempt): Promise<Outcome> {
-    const { backend, ends } = this.#options;
+    const { backend, ends, log } = this.#options;
+    const end = ends.expect(attempt);
     const containers = await backend.list();
     const container = containers.find((c) => c.runId === attempt.runId && c.attempt === attempt.attempt);
     if (container === undefined) ends.ended(attempt, lostExit());
     else if (container.exit !== undefined) ends.ended(attempt, container.exit);
     // Created but never started: its start was interrupted, and the claim token is gone with whoever made it.
     else if (container.state === 'created') ends.ended(attempt, lostExit());
-    else await backend.adopt(attempt);
-    return await this.#watch(attempt);
+    else {
+      try {
+        await backend.adopt(attempt);
+      } catch (error) {
+        log.warn(
+          { runId: attempt.runId, error: messageOf(error) },
+          'a live run cannot be reached any more; ending it',
+        );
+        await backend.stop(attempt, { graceMs: 0 });
+      }
+    }
+    return await this.#watch(attempt, end);
   }
 
   /** Waits for the container's end, and brings it about when the deadline, a cancellation or a stall asks for it. */
-  async #watch(attempt: LiveAttempt): Promise<Outcome> {
-    const { ends, notifications, pool, claimTimeoutMs, log } = this.#options;
+  async #watch(attempt: LiveAttempt, end: Promise<Exit>): Promise<Outcome> {
+    const { notifications, pool, claimTimeoutMs, log } = this.#options;
     const over = new AbortController();
-    const end = ends.of(attempt);
 
     const stopFor = (cause: StopCause, graceMs: number): void => {
       void this.#stop(attempt, cause, graceMs, over.signal);

@@ -1,4 +1,4 @@
-import { DelayedError, type Job } from 'bullmq';
+import type { Job } from 'bullmq';
 import type pg from 'pg';
 import type { Logger } from 'pino';
 import { z } from 'zod';
@@ -7,7 +7,7 @@ import { newRunId, runIdSchema, tenantIdSchema, workflowVersionIdSchema } from '
 import { LIMITS } from '../model/limits.ts';
 import type { Reason } from '../model/reasons.ts';
 import { DEAD_LETTER_QUEUE, INTAKE_QUEUE } from '../queue/names.ts';
-import type { QueueServer, RunQueue, RunWorker } from '../queue/queue-server.ts';
+import type { Postponed, QueueServer, RunQueue, RunWorker } from '../queue/queue-server.ts';
 import type { RunQueues } from '../queue/run-queues.ts';
 import { insertRefusedRun } from '../store/runs.ts';
 import { submitRun, type SubmitRequest } from './submit.ts';
@@ -53,15 +53,11 @@ export class Intake {
     this.#log = log;
   }
 
-  start(): void {
-    this.#worker = this.#server.worker<unknown>(
-      INTAKE_QUEUE,
-      (job, token) => this.#process(job, token),
-      CONCURRENCY,
-    );
+  async start(): Promise<void> {
+    this.#worker = await this.#server.worker<unknown>(INTAKE_QUEUE, (job) => this.#process(job), CONCURRENCY);
   }
 
-  async #process(job: Job<unknown>, token: string | undefined): Promise<void> {
+  async #process(job: Job<unknown>): Promise<Postponed | undefined> {
     const jobId = job.id ?? '';
     let request: SubmitRequest | undefined;
     try {
@@ -70,12 +66,10 @@ export class Intake {
       await this.#queues.enqueue(request.tenantId, runId);
     } catch (error) {
       if (!(error instanceof WormholeError)) throw error;
-      if (error.retryAfterMs !== undefined) {
-        await job.moveToDelayed(Date.now() + error.retryAfterMs, token);
-        throw new DelayedError();
-      }
+      if (error.retryAfterMs !== undefined) return { delayMs: error.retryAfterMs };
       await this.#refuse(jobId, request, error);
     }
+    return undefined;
   }
 
   async #refuse(jobId: string, request: SubmitRequest | undefined, error: WormholeError): Promise<void> {

@@ -51,13 +51,6 @@ export async function submitRun(pool: pg.Pool, request: SubmitRequest): Promise<
   }
   return await transaction(pool, async (db) => {
     const tenant = await getTenant(db, request.tenantId);
-    if ((await countQueued(db, tenant.id, tenant.maxQueued + 1)) >= tenant.maxQueued) {
-      throw new WormholeError(
-        'QUEUE_FULL',
-        `tenant "${tenant.id}" has ${tenant.maxQueued} runs queued, which is its limit; try again later or raise maxQueued`,
-        { retryAfterMs: QUEUE_FULL_RETRY_MS },
-      );
-    }
     const version =
       definition === undefined
         ? await findWorkflowVersion(
@@ -72,7 +65,7 @@ export async function submitRun(pool: pg.Pool, request: SubmitRequest): Promise<
         `tenant "${tenant.id}" has no workflow version with the id that the run names; submit the definition once to store it`,
       );
     }
-    return await insertRun(db, {
+    const submitted = await insertRun(db, {
       id: request.runId ?? newRunId(),
       tenantId: tenant.id,
       workflowVersionId: version.id,
@@ -82,6 +75,16 @@ export async function submitRun(pool: pg.Pool, request: SubmitRequest): Promise<
       requestDigest: digestOf(version.id, input),
       rerunOf: request.rerunOf ?? null,
     });
+    // Counted with the new run in it, which is then rolled back; one that was accepted before always is again.
+    const queued = submitted.deduplicated ? 0 : await countQueued(db, tenant.id, tenant.maxQueued + 1);
+    if (queued > tenant.maxQueued) {
+      throw new WormholeError(
+        'QUEUE_FULL',
+        `tenant "${tenant.id}" has ${tenant.maxQueued} runs queued, which is its limit; try again later or raise maxQueued`,
+        { retryAfterMs: QUEUE_FULL_RETRY_MS },
+      );
+    }
+    return submitted;
   });
 }
 

@@ -1,4 +1,13 @@
-import { createPostgresBackend, Queue, withBackend, Worker, type PgPool, type Processor } from 'bullmq';
+import {
+  createPostgresBackend,
+  DelayedError,
+  Queue,
+  withBackend,
+  Worker,
+  type Job,
+  type PgPool,
+  type Processor,
+} from 'bullmq';
 import { Redis } from 'ioredis';
 import pg from 'pg';
 
@@ -19,16 +28,30 @@ const UNBOUNDED = 1_000_000_000;
 /** The part of a BullMQ queue that we use, on either backend. */
 export type RunQueue<D> = Pick<
   Queue<D, unknown>,
-  'add' | 'addBulk' | 'obliterate' | 'setGlobalConcurrency' | 'getJobCounts' | 'close' | 'name'
+  'add' | 'addBulk' | 'obliterate' | 'isPaused' | 'setGlobalConcurrency' | 'getJobCounts' | 'close' | 'name'
 >;
 /** The part of a BullMQ worker that we use, on either backend. */
 export type RunWorker = Pick<Worker, 'close' | 'concurrency' | 'name'>;
 
+/** The job stays, and is delivered again after this long. */
+export interface Postponed {
+  readonly delayMs: number;
+}
+
+/**
+ * Works one delivery of a job off. What it throws is told, and the job is delivered again: no job is ever lost for
+ * an error that nobody thought of.
+ */
+export type RunProcessor<D> = (job: Job<D>) => Promise<Postponed | undefined>;
+
 /** Makes queues and workers on one server: Redis, or the PostgreSQL that also holds the record. */
 export interface QueueServer {
   readonly kind: 'redis' | 'postgresql';
+  /** How many workers may be open at once. */
+  readonly maxWorkers: number;
   queue<D = RunJobData>(name: string): RunQueue<D>;
-  worker<D = RunJobData>(name: string, process: Processor<D>, concurrency: number): RunWorker;
+  /** Starts a worker. @throws when the server cannot be reached now. */
+  worker<D = RunJobData>(name: string, process: RunProcessor<D>, concurrency: number): Promise<RunWorker>;
   /** Closes the connections; queues and workers must be closed before. */
   close(): Promise<void>;
 }
@@ -47,12 +70,52 @@ export function openQueueServer(options: {
 }
 
 const JOB_OPTIONS = { removeOnComplete: true, removeOnFail: true } as const;
+/** How soon a job whose processing failed unexpectedly is delivered again. */
+const FAILED_RETRY_MS = 1_000;
+/** Connections to PostgreSQL that workers leave for queries. */
+const QUERY_CONNECTIONS = 30;
 const workerOptions = (concurrency: number) => ({
   concurrency,
+  autorun: false,
   lockDuration: LOCK_MS,
   stalledInterval: STALLED_CHECK_MS,
   maxStalledCount: UNBOUNDED,
 });
+
+function postponing<D>(process: RunProcessor<D>, onError: (error: Error) => void): Processor<D> {
+  return async (job, token) => {
+    let postponed: Postponed | undefined;
+    try {
+      postponed = await process(job);
+    } catch (error) {
+      onError(error instanceof Error ? error : new Error(String(error)));
+      postponed = { delayMs: FAILED_RETRY_MS };
+    }
+    if (postponed === undefined) return;
+    await job.moveToDelayed(Date.now() + postponed.delayMs, token);
+    throw new DelayedError();
+  };
+}
+
+/** A worker of either backend that does not run yet. */
+interface IdleWorker extends RunWorker {
+  on(event: 'error', listener: (error: Error) => void): unknown;
+  waitUntilReady(): Promise<unknown>;
+  run(): Promise<void>;
+}
+
+/** A worker whose first connection fails would try for ever without a pause, so it is made sure of before it runs. */
+async function run(worker: IdleWorker, onError: (error: Error) => void): Promise<RunWorker> {
+  worker.on('error', onError);
+  try {
+    await worker.waitUntilReady();
+  } catch (error) {
+    await worker.close(true).catch(onError);
+    throw error;
+  }
+  worker.run().catch(onError);
+  return worker;
+}
 
 /** BullMQ on Redis. @param onError told of lost connections; BullMQ reconnects by itself. */
 export function redisQueueServer(url: string, onError: (error: Error) => void): QueueServer {
@@ -60,16 +123,17 @@ export function redisQueueServer(url: string, onError: (error: Error) => void): 
   connection.on('error', onError);
   return {
     kind: 'redis',
+    maxWorkers: 10_000,
     queue: <D>(name: string) => {
       const queue = new Queue<D, unknown, string>(name, { connection, defaultJobOptions: JOB_OPTIONS });
       queue.on('error', onError);
       return queue as unknown as RunQueue<D>;
     },
-    worker: <D>(name: string, process: Processor<D>, concurrency: number) => {
-      const worker = new Worker<D>(name, process, { connection, ...workerOptions(concurrency) });
-      worker.on('error', onError);
-      return worker;
-    },
+    worker: async <D>(name: string, process: RunProcessor<D>, concurrency: number) =>
+      await run(
+        new Worker<D>(name, postponing(process, onError), { connection, ...workerOptions(concurrency) }),
+        onError,
+      ),
     close: async () => {
       await connection.quit().catch(() => connection.disconnect());
     },
@@ -78,7 +142,7 @@ export function redisQueueServer(url: string, onError: (error: Error) => void): 
 
 /**
  * BullMQ on PostgreSQL, schema `bullmq`. Every worker holds one connection for LISTEN, so the server must allow
- * `maxConnections`; the pool fails loudly instead of hanging when it runs out.
+ * `maxConnections`, and there may be only as many workers as leave some for queries.
  */
 export function postgresQueueServer(
   databaseUrl: string,
@@ -99,16 +163,20 @@ export function postgresQueueServer(
   const connection = pool as unknown as PgPool;
   return {
     kind: 'postgresql',
+    maxWorkers: Math.max(1, options.maxConnections - QUERY_CONNECTIONS),
     queue: <D>(name: string) => {
       const queue = new bullmq.Queue<D, unknown>(name, { connection, defaultJobOptions: JOB_OPTIONS });
       queue.on('error', options.onError);
       return queue as unknown as RunQueue<D>;
     },
-    worker: <D>(name: string, process: Processor<D>, concurrency: number) => {
-      const worker = new bullmq.Worker<D>(name, process, { connection, ...workerOptions(concurrency) });
-      worker.on('error', options.onError);
-      return worker;
-    },
+    worker: async <D>(name: string, process: RunProcessor<D>, concurrency: number) =>
+      await run(
+        new bullmq.Worker<D>(name, postponing(process, options.onError), {
+          connection,
+          ...workerOptions(concurrency),
+        }),
+        options.onError,
+      ),
     close: () => pool.end(),
   };
 }

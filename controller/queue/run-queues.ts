@@ -17,7 +17,15 @@ export class RunQueues {
 
   /** Adds a job for the run; a run that has one keeps it. */
   async enqueue(tenantId: TenantId, runId: RunId): Promise<void> {
-    await this.#queueOf(tenantId).add('run', { runId }, { jobId: runId });
+    await this.#with(tenantId, (queue) => queue.add('run', { runId }, { jobId: runId }));
+  }
+
+  /** @returns how many jobs the tenant has, those included that are being worked on. */
+  async count(tenantId: TenantId): Promise<number> {
+    const counts = await this.#with(tenantId, (queue) =>
+      queue.getJobCounts('waiting', 'active', 'delayed', 'prioritized'),
+    );
+    return Object.values(counts).reduce((sum, count) => sum + count, 0);
   }
 
   /** Adds a job for each of the tenant's runs, in this order. */
@@ -26,7 +34,7 @@ export class RunQueues {
       const jobs = runIds
         .slice(from, from + BULK)
         .map((runId) => ({ name: 'run', data: { runId }, opts: { jobId: runId } }));
-      await this.#queueOf(tenantId).addBulk(jobs);
+      await this.#with(tenantId, (queue) => queue.addBulk(jobs));
     }
   }
 
@@ -36,7 +44,19 @@ export class RunQueues {
    * @returns whether jobs were dropped, and must be added again.
    */
   async dropAbandoned(tenantId: TenantId): Promise<boolean> {
-    return await dropAbandoned(this.#queueOf(tenantId));
+    return await this.#with(tenantId, dropAbandoned);
+  }
+
+  /** A queue whose first connection failed never works again, so one that failed is made anew the next time. */
+  async #with<T>(tenantId: TenantId, work: (queue: RunQueue<RunJobData>) => Promise<T>): Promise<T> {
+    const queue = this.#queueOf(tenantId);
+    try {
+      return await work(queue);
+    } catch (error) {
+      this.#queues.delete(tenantId);
+      await queue.close().catch(() => undefined);
+      throw error;
+    }
   }
 
   #queueOf(tenantId: TenantId): RunQueue<RunJobData> {
@@ -58,10 +78,13 @@ export class RunQueues {
   }
 }
 
-/** Drops all jobs of a queue in which one is marked as being worked on. @returns whether it did. */
+/**
+ * Drops all jobs of a queue in which one is marked as being worked on, or that is paused: a controller that dies
+ * while it drops jobs leaves it so. @returns whether it did.
+ */
 export async function dropAbandoned(queue: RunQueue<RunJobData>): Promise<boolean> {
   const { active = 0 } = await queue.getJobCounts('active');
-  if (active === 0) return false;
+  if (active === 0 && !(await queue.isPaused())) return false;
   await queue.obliterate({ force: true });
   return true;
 }

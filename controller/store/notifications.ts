@@ -51,6 +51,10 @@ export class Notifications extends EventEmitter<Events> {
       if (this.#client === client) void this.#reconnect();
     });
     await client.connect();
+    if (this.#closed) {
+      await client.end();
+      return;
+    }
     await client.query('LISTEN wormhole_runs; LISTEN wormhole_results; LISTEN wormhole_limits');
     this.#client = client;
   }
@@ -101,9 +105,12 @@ export class Notifications extends EventEmitter<Events> {
   }
 }
 
+/** A change that was never told is found this much later. */
+const LOOK_AGAIN_MS = 10_000;
+
 /**
- * Resolves with what `look` finds as soon as it finds something: looks at once, after every change of the run, and
- * after every lost connection.
+ * Resolves with what `look` finds as soon as it finds something: looks at once, after every change of the run, after
+ * every lost connection, and now and then.
  * @throws the signal's reason when it aborts first.
  */
 export async function waitForRun<T>(
@@ -115,6 +122,7 @@ export async function waitForRun<T>(
   signal.throwIfAborted();
   return await new Promise<T>((resolve, reject) => {
     const stop = (): void => {
+      clearInterval(again);
       notifications.off('run', onRun);
       notifications.off('resync', check);
       signal.removeEventListener('abort', onAbort);
@@ -139,6 +147,7 @@ export async function waitForRun<T>(
       stop();
       reject(signal.reason as Error);
     };
+    const again = setInterval(check, LOOK_AGAIN_MS);
     notifications.on('run', onRun);
     notifications.on('resync', check);
     signal.addEventListener('abort', onAbort);

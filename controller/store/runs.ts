@@ -138,17 +138,21 @@ export async function countSlots(db: Queryable, tenantId: TenantId): Promise<num
   return rows[0]?.slots ?? 0;
 }
 
-/** @returns QUEUED runs that were submitted before `before`, oldest first. */
-export async function queuedBefore(
+/** @returns tenants with a run that is QUEUED since `before`, and how many of their runs are QUEUED or hold a slot. */
+export async function waitingSince(
   db: Queryable,
   before: Date,
-  limit: number,
-): Promise<{ runId: RunId; tenantId: TenantId }[]> {
-  const { rows } = await db.query<{ id: RunId; tenant_id: TenantId }>(
-    `SELECT id, tenant_id FROM workflow_runs WHERE status = 'QUEUED' AND queued_at < $1 ORDER BY id LIMIT $2`,
-    [before, limit],
+): Promise<{ readonly tenantId: TenantId; readonly runs: number }[]> {
+  const { rows } = await db.query<{ tenantId: TenantId; runs: number }>(
+    `SELECT t.tenant_id AS "tenantId",
+       (SELECT count(*)::int FROM workflow_runs r
+        WHERE r.tenant_id = t.tenant_id AND status IN ('QUEUED', 'STARTING', 'RUNNING')) AS runs
+     FROM tenants t
+     WHERE EXISTS (SELECT 1 FROM workflow_runs r
+                   WHERE r.tenant_id = t.tenant_id AND status = 'QUEUED' AND queued_at < $1)`,
+    [before],
   );
-  return rows.map((row) => ({ runId: row.id, tenantId: row.tenant_id }));
+  return rows;
 }
 
 const SUMMARY_COLUMNS = `r.id, r.tenant_id AS "tenantId", r.workflow_version_id AS "workflowVersionId", v.name AS "workflowName",

@@ -181,11 +181,11 @@ function suite(name: string, engine: Dockerode, queue: Requirement<string | unde
       await withQueues(use, async (server) => {
         const queue = server.queue<unknown>(INTAKE_QUEUE);
         const letters: DeadLetter[] = [];
-        const dlq = server.worker<DeadLetter>(
+        const dlq = await server.worker<DeadLetter>(
           DEAD_LETTER_QUEUE,
           (job) => {
             letters.push(job.data);
-            return Promise.resolve();
+            return Promise.resolve(undefined);
           },
           1,
         );

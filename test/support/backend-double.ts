@@ -1,0 +1,100 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type pg from 'pg';
+import type { AttemptSpec, Backend, BackendAttempt, Observation } from '../../controller/backends/types.ts';
+import { hashToken } from '../../controller/gateway/tokens.ts';
+import { attemptName, type AttemptRef } from '../../controller/model/ids.ts';
+import { recordResult } from '../../controller/store/attempts.ts';
+import { claimRun } from '../../controller/store/run-transitions.ts';
+
+/**
+ * A backend without containers, for tests of dispatch: every attempt claims, works for a while, reports SUCCESS and
+ * ends, over the same SQL as the gateway.
+ */
+export class BackendDouble implements Backend {
+  readonly name = 'docker';
+  /** Names of the attempts whose claim succeeded: what was executed. */
+  readonly executed: string[] = [];
+  /** The most attempts that were alive at once. */
+  most = 0;
+  readonly #pool: pg.Pool;
+  readonly #workMs: number;
+  readonly #alive = new Map<string, BackendAttempt>();
+  readonly #observations = new Set<(observation: Observation) => void>();
+
+  constructor(pool: pg.Pool, workMs: number) {
+    this.#pool = pool;
+    this.#workMs = workMs;
+  }
+
+  start(spec: AttemptSpec): Promise<BackendAttempt> {
+    const name = attemptName(spec);
+    const { runId, attempt, tenantId } = spec;
+    const container: BackendAttempt = { runId, attempt, tenantId, containerId: name, state: 'running' };
+    this.#alive.set(name, container);
+    this.most = Math.max(this.most, this.#alive.size);
+    void this.#work(spec);
+    return Promise.resolve(container);
+  }
+
+  async #work(spec: AttemptSpec): Promise<void> {
+    const tokens = { claimTokenHash: hashToken(spec.claimToken), reportTokenHash: hashToken('report') };
+    const claimed = await claimRun(this.#pool, spec, tokens).catch(() => false);
+    if (claimed) {
+      this.executed.push(attemptName(spec));
+      await sleep(this.#workMs);
+      await recordResult(this.#pool, spec, { status: 'SUCCESS' }).catch(() => false);
+    }
+    this.#end(spec, claimed ? 0 : 77);
+  }
+
+  #end(ref: AttemptRef, exitCode: number): void {
+    const container = this.#alive.get(attemptName(ref));
+    if (container === undefined || container.state === 'ended') return;
+    const exit = { kind: 'exited', exitCode, oomKilled: false, at: new Date() } as const;
+    this.#alive.set(attemptName(ref), { ...container, state: 'ended', exit });
+    for (const tell of this.#observations) {
+      tell({
+        runId: ref.runId,
+        attempt: ref.attempt,
+        kind: 'ended',
+        containerId: container.containerId,
+        exit,
+      });
+    }
+  }
+
+  adopt(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  stop(ref: AttemptRef): Promise<void> {
+    this.#end(ref, 137);
+    return Promise.resolve();
+  }
+
+  remove(ref: AttemptRef): Promise<void> {
+    this.#alive.delete(attemptName(ref));
+    return Promise.resolve();
+  }
+
+  list(): Promise<BackendAttempt[]> {
+    return Promise.resolve([...this.#alive.values()]);
+  }
+
+  async *observe(signal: AbortSignal): AsyncIterable<Observation> {
+    const waiting: Observation[] = [];
+    let wake = Promise.withResolvers<undefined>();
+    const tell = (observation: Observation): void => {
+      waiting.push(observation);
+      wake.resolve(undefined);
+    };
+    signal.addEventListener('abort', () => wake.resolve(undefined));
+    this.#observations.add(tell);
+    while (!signal.aborted) {
+      yield* waiting.splice(0);
+      await wake.promise;
+      wake = Promise.withResolvers<undefined>();
+    }
+    this.#observations.delete(tell);
+  }
+}
