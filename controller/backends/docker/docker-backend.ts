@@ -14,7 +14,8 @@ import { observeContainers } from './observe.ts';
 import { RunFolders } from './run-folder.ts';
 
 const QUICK_CALL_MS = 30_000;
-const START_CALL_MS = 60_000;
+/** For what the engine works on itself: creating, starting and removing a container. */
+const SLOW_CALL_MS = 60_000;
 const NAME_TRIES = 40;
 const NAME_RETRY_MS = 50;
 
@@ -108,7 +109,14 @@ export class DockerBackend implements Backend {
       // 409: another removal of it is under way.
       info === undefined
         ? undefined
-        : accepting([404, 409], this.#container(info.Id).remove({ force: true, v: true })),
+        : accepting(
+            [404, 409],
+            this.#container(info.Id).remove({
+              force: true,
+              v: true,
+              abortSignal: AbortSignal.timeout(SLOW_CALL_MS),
+            }),
+          ),
       this.#options.channels.close(ref),
     ]);
     await this.#folders.remove(ref);
@@ -155,7 +163,10 @@ export class DockerBackend implements Backend {
     if (info === undefined) return '';
     const framed = await accepting(
       [404, 409],
-      this.#container(info.Id).logs({ follow: false, stdout: true, stderr: true, tail: lines }),
+      this.#container(info.Id).logs({
+        ...{ follow: false, stdout: true, stderr: true, tail: lines },
+        abortSignal: AbortSignal.timeout(QUICK_CALL_MS),
+      }),
     );
     return framed === undefined ? '' : unframe(framed);
   }
@@ -173,7 +184,7 @@ export class DockerBackend implements Backend {
         [409],
         docker.createContainer({
           ...containerSpec(spec, { image, instance, folder, security }),
-          abortSignal: AbortSignal.timeout(START_CALL_MS),
+          abortSignal: AbortSignal.timeout(SLOW_CALL_MS),
         }),
       );
       const found = container?.id ?? (await this.#inspect(name));
@@ -205,7 +216,7 @@ export class DockerBackend implements Backend {
   async #startContainer(containerId: string): Promise<void> {
     await accepting(
       [304],
-      this.#container(containerId).start({ abortSignal: AbortSignal.timeout(START_CALL_MS) }),
+      this.#container(containerId).start({ abortSignal: AbortSignal.timeout(SLOW_CALL_MS) }),
     );
   }
 
