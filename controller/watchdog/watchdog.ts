@@ -2,7 +2,7 @@ import type Dockerode from 'dockerode';
 import type { Logger } from 'pino';
 import { stateOf } from '../backends/docker/container-state.ts';
 import { accepting } from '../backends/docker/engine-error.ts';
-import { watchEngine, type EngineChange } from '../backends/docker/engine-watch.ts';
+import { watchEngine, type ContainerEvent, type EngineChange } from '../backends/docker/engine-watch.ts';
 import { messageOf } from '../errors.ts';
 import { LABELS } from '../model/labels.ts';
 import { Deadlines, parseDeadline } from './deadlines.ts';
@@ -38,6 +38,8 @@ export interface WatchdogOptions {
 export class Watchdog {
   readonly #options: WatchdogOptions;
   readonly #deadlines = new Deadlines();
+  /** The labels of the containers that started since the last listing. */
+  readonly #started = new Map<string, ContainerEvent['labels']>();
   readonly #finished = new AbortController();
   #listed = false;
   #heardAt = performance.now();
@@ -83,12 +85,17 @@ export class Watchdog {
           const starting = state === 'created' && Date.now() - Created * 1000 < START_UNDER_WAY_MS;
           if (state === 'running' || starting) this.#watch(Id, Labels);
         }
+        // A list may be older than a start that was told before it arrived; the next one is not.
+        for (const [containerId, labels] of this.#started) this.#watch(containerId, labels);
+        this.#started.clear();
         return;
       case 'start':
+        this.#started.set(change.containerId, change.labels);
         this.#watch(change.containerId, change.labels);
         return;
       case 'die':
       case 'destroy':
+        this.#started.delete(change.containerId);
         this.#deadlines.delete(change.containerId);
         return;
       case 'oom':

@@ -3,6 +3,7 @@ import Dockerode from 'dockerode';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { Watchdog } from '../../../controller/watchdog/watchdog.ts';
+import { ScriptedEngine } from '../../support/scripted-engine.ts';
 
 test('an engine that does not come back is waited for while the controller lives, and then not for ever', async () => {
   const released = new AbortController();
@@ -21,4 +22,25 @@ test('an engine that does not come back is waited for while the controller lives
   expect(over).toBe(false);
   released.abort();
   await running;
+});
+
+test('a container that started while the engine was listing the others is watched, and waited for', async () => {
+  const deadlineMs = Date.now() + 500;
+  const engine = await ScriptedEngine.start({ 'wormhole.dev/deadline': String(deadlineMs) });
+  const sendListing = engine.holdListings();
+  const running = new Watchdog({
+    docker: engine.docker,
+    instance: 'main',
+    graceMs: 0,
+    released: AbortSignal.abort(),
+    log: pino({ level: 'silent' }),
+  }).run();
+  await expect.poll(() => engine.listings).toBe(1);
+  engine.containers = [{ Id: 'c1', State: 'running' }];
+  engine.tell('start', 'c1');
+  await delay(50);
+  sendListing();
+  await running;
+  expect(engine.killed).toEqual(['c1']);
+  expect(Date.now()).toBeGreaterThanOrEqual(deadlineMs);
 });
