@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { RunChannels } from './backends/docker/channels.ts';
-import type { EgressProxy } from './egress/proxy.ts';
+import type { CloseListener, EgressProxy } from './egress/proxy.ts';
 import type { Gateway } from './gateway/gateway.ts';
 import { attemptName, type AttemptRef } from './model/ids.ts';
 
@@ -8,7 +8,7 @@ import { attemptName, type AttemptRef } from './model/ids.ts';
 export class RunSockets implements RunChannels {
   readonly #gateway: Gateway;
   readonly #proxy: EgressProxy;
-  readonly #open = new Map<string, Promise<readonly (() => Promise<void>)[]>>();
+  readonly #open = new Map<string, Promise<readonly CloseListener[]>>();
 
   constructor(gateway: Gateway, proxy: EgressProxy) {
     this.#gateway = gateway;
@@ -17,17 +17,12 @@ export class RunSockets implements RunChannels {
 
   async open(ref: AttemptRef, folder: string): Promise<void> {
     const name = attemptName(ref);
-    const opening =
-      this.#open.get(name) ??
-      Promise.all([
-        this.#gateway.listenOn(join(folder, 'gateway.sock'), ref),
-        this.#proxy.listenOn(join(folder, 'egress.sock'), ref),
-      ]);
+    const opening = this.#open.get(name) ?? this.#listen(ref, folder);
     this.#open.set(name, opening);
     try {
       await opening;
     } catch (error) {
-      this.#open.delete(name);
+      if (this.#open.get(name) === opening) this.#open.delete(name);
       throw error;
     }
   }
@@ -37,7 +32,9 @@ export class RunSockets implements RunChannels {
     const opening = this.#open.get(name);
     this.#open.delete(name);
     if (opening === undefined) return;
-    await Promise.all((await opening).map((close) => close()));
+    // An opening that fails closes what it has opened, and is told to who asked for it.
+    const open = await opening.catch(() => []);
+    await Promise.all(open.map((close) => close()));
   }
 
   /** Closes all that is open: the controller is stopping. */
@@ -47,5 +44,18 @@ export class RunSockets implements RunChannels {
     await Promise.all(
       all.flatMap((open) => (open.status === 'fulfilled' ? open.value.map((close) => close()) : [])),
     );
+  }
+
+  /** Opens both, or none. */
+  async #listen(ref: AttemptRef, folder: string): Promise<readonly CloseListener[]> {
+    const sockets = await Promise.allSettled([
+      this.#gateway.listenOn(join(folder, 'gateway.sock'), ref),
+      this.#proxy.listenOn(join(folder, 'egress.sock'), ref),
+    ]);
+    const open = sockets.flatMap((socket) => (socket.status === 'fulfilled' ? [socket.value] : []));
+    const failed = sockets.find((socket) => socket.status === 'rejected');
+    if (failed === undefined) return open;
+    await Promise.all(open.map((close) => close()));
+    throw failed.reason;
   }
 }
