@@ -19,7 +19,7 @@ def one(world: World) -> World:
 
 
 @pytest.mark.parametrize("path", ["/v1/report", "/v1/result"])
-@pytest.mark.parametrize("faults", [["drop"], ["lose"], ["lose", "drop", "lose"], [503, 429, 502, 504], ["lose", 503]])
+@pytest.mark.parametrize("faults", [["drop"], ["lose"], ["lose", "drop", "lose"], [500, 503, 429, 502, 504], ["lose", 500]])
 def test_reports_and_results_survive_faults_and_nothing_is_told_twice(
     one: World, path: str, faults: list[Fault]
 ) -> None:
@@ -44,6 +44,13 @@ def test_a_claim_whose_answer_was_lost_is_not_repeated(one: World, capsys: pytes
     assert len(one.gateway.claims) == 1
     assert one.http.requests == []
     assert "the answer to the claim was lost" in capsys.readouterr().err
+
+
+def test_a_claim_at_which_the_gateway_failed_is_not_repeated(one: World, capsys: pytest.CaptureFixture[str]) -> None:
+    one.gateway.faults = {"/v1/claim": [500]}
+    assert one.exit_code() == 75
+    assert one.gateway.claims == []
+    assert "the gateway answers 500" in capsys.readouterr().err
 
 
 def test_a_second_claim_is_refused_and_nothing_runs(one: World) -> None:
@@ -112,12 +119,12 @@ def test_log_messages_are_cut_and_over_the_runs_limit_dropped_and_counted(world:
     world.http.route("/" + "x" * 500, Reply())
     world.run(
         *(step(f"s{number}", action("GET", f"{HTTP}/{'x' * 500}")) for number in range(10)),
-        limits={"logMessageBytes": 100, "logBytesPerRun": 550},
+        limits={"logMessageBytes": 100, "logBytesPerRun": 900},
     )
     messages = [line["message"] for line in world.gateway.logs]
     assert max(len(message.encode()) for message in messages) == 100
     assert messages[1].endswith("…")
-    assert sum(len(message.encode()) for message in messages) <= 550
+    assert 700 < sum(len(message.encode()) + 64 for message in messages) <= 900
     dropped = sum(batch["droppedLogs"] for batch in world.gateway.batches)
     assert len(messages) + dropped == 11
 

@@ -33,6 +33,8 @@ _ANSWER_BYTES = 8 * 1024 * 1024
 _FIRST_DELAY_S = 0.05
 _MAX_DELAY_S = 2.0
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
+_TRY_AGAIN_IF_IDEMPOTENT = _TRY_AGAIN | {500}
+"""A gateway that failed may or may not have done its work: what it was told can be told again, a claim cannot."""
 _OVER = frozenset({401, 403, 409, 410})
 
 
@@ -92,7 +94,7 @@ class Gateway:
             with suppress(TransportError, MessageInvalid, MessageTooLarge, TimeoutError):
                 async with asyncio.timeout(REQUEST_TIMEOUT_S):
                     response = await self._post(path, token, body)
-                if response.status not in _TRY_AGAIN:
+                if response.status not in _TRY_AGAIN_IF_IDEMPOTENT:
                     return _accepted(response)
                 delay = max(delay, _retry_after_s(response))
             await asyncio.sleep(delay)

@@ -10,6 +10,8 @@ from ._redaction import Redactor
 BATCH_BYTES = 1024 * 1024
 """A batch is closed at this size; the gateway takes twice as much in one body."""
 _PREVIEW_CHARACTERS = 1024
+_LINE_BYTES = 64
+"""What a log line counts beside its message, as the gateway counts it."""
 
 
 class Outbox:
@@ -38,7 +40,7 @@ class Outbox:
     def log(self, level: LogLevel, message: str, step_key: str | None = None) -> None:
         """Adds a log line; over the run's limit it is dropped and counted."""
         text = _cut(self._redactor.text(message), self._limits["logMessageBytes"])
-        size = len(_utf8(text))
+        size = len(_utf8(text)) + _LINE_BYTES
         self._news.set()
         if self._log_bytes + size > self._limits["logBytesPerRun"]:
             self._dropped += 1
