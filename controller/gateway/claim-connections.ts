@@ -18,7 +18,7 @@ export interface ClaimConnectionsOptions {
 
 /**
  * Opens the connections that a claim hands over. One that does not exist or cannot be made usable is `UNAVAILABLE`
- * with the reason: it fails the steps that use it, not the claim.
+ * with the reason, which names it: it fails the steps that use it, not the claim.
  */
 export function claimConnections(
   options: ClaimConnectionsOptions,
@@ -28,10 +28,7 @@ export function claimConnections(
       return await options.resolve(ref, openCredentials(options.keys, ref, sealed));
     } catch (error) {
       options.log.warn({ ...ref, error: messageOf(error) }, 'a connection is unavailable');
-      return {
-        kind: 'UNAVAILABLE',
-        message: error instanceof WormholeError ? error.message : 'it cannot be opened',
-      };
+      return { kind: 'UNAVAILABLE', message: reasonOf(ref, error) };
     }
   };
   return async (tenantId, keys) => {
@@ -45,4 +42,11 @@ export function claimConnections(
     });
     return Object.fromEntries(await Promise.all(opened));
   };
+}
+
+/** @returns why the connection is unavailable, in words that name it once. */
+function reasonOf({ tenantId, key }: ConnectionRef, error: unknown): string {
+  const name = `connection "${key}" of tenant "${tenantId}"`;
+  if (!(error instanceof WormholeError)) return `${name} cannot be opened`;
+  return error.message.startsWith(name) ? error.message : `${name}: ${error.message}`;
 }

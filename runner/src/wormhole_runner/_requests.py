@@ -78,7 +78,7 @@ def credentials_for(action: HttpAction, connections: Mapping[str, ClaimedConnect
     if connection is None:
         raise CredentialsUnavailable(f'the claim holds no connection "{name}"')
     if connection["kind"] == "UNAVAILABLE":
-        raise CredentialsUnavailable(f'connection "{name}": {connection["message"]}')
+        raise CredentialsUnavailable(connection["message"])
     return connection
 
 

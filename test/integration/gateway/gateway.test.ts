@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { WormholeError } from '../../../controller/errors.ts';
 import { claimConnections } from '../../../controller/gateway/claim-connections.ts';
 import { Gateway } from '../../../controller/gateway/gateway.ts';
 import { Reports } from '../../../controller/gateway/report.ts';
@@ -31,10 +32,12 @@ const gateway = new Gateway(
       pool,
       keys,
       log,
-      resolve: (_ref, stored) =>
-        stored.kind === 'OAUTH2'
-          ? Promise.reject(new Error('the token endpoint said: hunter2'))
-          : Promise.resolve(stored),
+      resolve: (ref, stored) => {
+        if (stored.kind !== 'OAUTH2') return Promise.resolve(stored);
+        if (ref.key === 'drive') return Promise.reject(new Error('the token endpoint said: hunter2'));
+        const message = 'connection "refused" of tenant "acme": its token endpoint answered 400';
+        return Promise.reject(new WormholeError('CREDENTIALS_UNAVAILABLE', message));
+      },
     }),
     egress: () => Promise.resolve({ proxyUrl: 'unix:/run/wormhole/egress.sock', grant: 'a-grant' }),
   },
@@ -61,11 +64,10 @@ beforeAll(async () => {
     clientId: 'c',
     clientSecret: 's3cret',
   } as const;
-  await upsertConnection(pool, tenantId, {
-    key: 'drive',
-    kind: 'OAUTH2',
-    sealed: sealCredentials(keys, { tenantId, key: 'drive' }, oauth2),
-  });
+  for (const key of ['drive', 'refused']) {
+    const sealed = sealCredentials(keys, { tenantId, key }, oauth2);
+    await upsertConnection(pool, tenantId, { key, kind: 'OAUTH2', sealed });
+  }
 });
 
 afterAll(async () => {
@@ -166,10 +168,17 @@ describe('claim', () => {
       key: connection,
       action: { ...oneStep().steps[0]?.action, auth: { connection } },
     });
-    const run = await start({ ...oneStep(), steps: [uses('crm'), uses('drive'), uses('missing')] });
+    const run = await start({ ...oneStep(), steps: ['crm', 'drive', 'refused', 'missing'].map(uses) });
     const { body } = await claim(run);
     expect(body.connections?.['crm']).toEqual({ kind: 'BASIC', username: 'u', password: 'p4ssw0rd' });
-    expect(body.connections?.['drive']).toMatchObject({ kind: 'UNAVAILABLE' });
+    expect(body.connections?.['drive']).toEqual({
+      kind: 'UNAVAILABLE',
+      message: 'connection "drive" of tenant "acme" cannot be opened',
+    });
+    expect(body.connections?.['refused']).toEqual({
+      kind: 'UNAVAILABLE',
+      message: 'connection "refused" of tenant "acme": its token endpoint answered 400',
+    });
     expect(body.connections?.['missing']).toMatchObject({
       kind: 'UNAVAILABLE',
       message: expect.stringContaining('missing') as unknown,
