@@ -5,32 +5,46 @@ export type Json = null | boolean | number | string | Json[] | { [key: string]: 
 
 /**
  * Finds what PostgreSQL's `jsonb` or a reader further down could not take: too much, too deep, or text that is not
- * well-formed Unicode or holds U+0000. Iterative, so that depth cannot exhaust the stack.
+ * well-formed Unicode or holds U+0000. Iterative, so that depth cannot exhaust the stack, and over as soon as it is
+ * sure that the value is too large.
  * @param maxBytes limit of the value as JSON text, in bytes.
  * @returns what is wrong, in words that follow "input "; or null.
  */
 export function problemOfJson(value: unknown, maxBytes: number): string | null {
-  const pending: { value: unknown; depth: number }[] = [{ value, depth: 1 }];
-  for (let item = pending.pop(); item !== undefined; item = pending.pop()) {
-    const { value: current, depth } = item;
+  const tooLarge = `is over ${maxBytes} bytes of JSON, the most that is allowed`;
+  // Every value takes at least one byte of JSON, a text at least one more for each of its characters.
+  let leastBytes = 0;
+  const open: Iterator<unknown>[] = [[value].values()];
+  for (let innermost = open.at(-1); innermost !== undefined; innermost = open.at(-1)) {
+    const next = innermost.next();
+    if (next.done === true) {
+      open.pop();
+      continue;
+    }
+    const current: unknown = next.value;
+    leastBytes += 1 + (typeof current === 'string' ? current.length : 0);
+    if (leastBytes > maxBytes) return tooLarge;
     if (typeof current === 'string') {
       const problem = problemOfText(current);
       if (problem !== null) return problem;
     } else if (typeof current === 'number') {
       if (!Number.isFinite(current)) return 'holds a number that JSON cannot express';
     } else if (typeof current === 'object' && current !== null) {
-      if (depth > LIMITS.jsonDepth) return `is nested deeper than ${LIMITS.jsonDepth} levels`;
-      for (const [key, child] of Object.entries(current)) {
-        const problem = problemOfText(key);
-        if (problem !== null) return problem;
-        pending.push({ value: child, depth: depth + 1 });
-      }
+      if (open.length > LIMITS.jsonDepth) return `is nested deeper than ${LIMITS.jsonDepth} levels`;
+      open.push(Array.isArray(current) ? current.values() : keysAndValues(current));
     } else if (current !== null && typeof current !== 'boolean') {
       return `holds a ${typeof current}, which JSON cannot express`;
     }
   }
-  const bytes = Buffer.byteLength(JSON.stringify(value));
-  return bytes > maxBytes ? `is ${bytes} bytes of JSON; at most ${maxBytes} are allowed` : null;
+  return Buffer.byteLength(JSON.stringify(value)) > maxBytes ? tooLarge : null;
+}
+
+function* keysAndValues(object: object): Generator {
+  for (const key in object) {
+    if (!Object.hasOwn(object, key)) continue;
+    yield key;
+    yield object[key as keyof typeof object];
+  }
 }
 
 function problemOfText(text: string): string | null {

@@ -38,6 +38,34 @@ describe('JSON that people send', () => {
   });
 });
 
+describe('JSON that is far too large', () => {
+  test.each([
+    ['numbers', 0],
+    ['texts', 'xxxxxxxxx'],
+    ['objects', { a: 1 }],
+    ['empty arrays', []],
+  ])('is refused after as much of it as is allowed: %s', (_what, element) => {
+    let reads = 0;
+    const endless = new Proxy([], {
+      get: (target, name): unknown => {
+        if (name === 'length') return 1_000_000;
+        if (typeof name === 'symbol' || !/^\d+$/.test(name)) return Reflect.get(target, name);
+        reads += 1;
+        return element;
+      },
+    });
+    expect(problemOfJson({ endless }, 10_000)).toContain('bytes');
+    expect(reads).toBeLessThanOrEqual(10_000);
+  });
+
+  test('and just below its limit is not', () => {
+    const value = { a: [0, '', { b: null }, []], é: '\u0001' };
+    const bytes = Buffer.byteLength(JSON.stringify(value));
+    expect(problemOfJson(value, bytes)).toBeNull();
+    expect(problemOfJson(value, bytes - 1)).toContain('bytes');
+  });
+});
+
 describe('JSON that a far side sent', () => {
   test('is always storable afterwards, and unchanged if it was before', () => {
     fc.assert(
