@@ -51,7 +51,8 @@ export class SecondEngine {
         ...['--bridge=none', '--iptables=false', '--ip-forward=false', '--ip-masq=false'],
         ...(liveRestore ? ['--live-restore'] : []),
       ],
-      { stdio: 'ignore' },
+      // Its containerd writes stack dumps to the temporary folder: they go with the engine.
+      { stdio: 'ignore', env: { ...process.env, TMPDIR: this.#folder } },
     );
     const until = Date.now() + START_MS;
     while (
