@@ -19,7 +19,9 @@ def one(world: World) -> World:
 
 
 @pytest.mark.parametrize("path", ["/v1/report", "/v1/result"])
-@pytest.mark.parametrize("faults", [["drop"], ["lose"], ["lose", "drop", "lose"], [500, 503, 429, 502, 504], ["lose", 500]])
+@pytest.mark.parametrize(
+    "faults", [["drop"], ["lose"], ["lose", "drop", "lose"], [500, 503, 429, 502, 504], ["lose", 500]]
+)
 def test_reports_and_results_survive_faults_and_nothing_is_told_twice(
     one: World, path: str, faults: list[Fault]
 ) -> None:
