@@ -1,5 +1,5 @@
 import { chmod, rm } from 'node:fs/promises';
-import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
@@ -24,6 +24,7 @@ const MAX_CONNECTIONS = 8;
 export class Gateway {
   readonly #app: FastifyInstance;
   readonly #identities = new WeakMap<IncomingMessage, AttemptRef>();
+  readonly #handled = new WeakMap<IncomingMessage, Promise<object>>();
 
   constructor(context: ClaimContext, reports: Reports, log: Logger) {
     this.#app = fastify({
@@ -40,39 +41,30 @@ export class Gateway {
         void reply.header('retry-after', Math.ceil(known.retryAfterMs / 1000));
       void reply.status(known.status).send({ error: { code: known.code, message: known.message } });
     });
-    this.#app.post('/v1/claim', async (request) => {
-      parse(claimRequestSchema, request.body);
-      return await claim(context, this.#identityOf(request.raw), bearer(request.raw));
+    this.#route('/v1/claim', async (ref, token, body) => {
+      parse(claimRequestSchema, body);
+      return await claim(context, ref, token);
     });
-    this.#app.post('/v1/report', async (request) => {
-      return await reports.report(
-        this.#identityOf(request.raw),
-        bearer(request.raw),
-        parse(reportSchema, request.body),
-      );
-    });
-    this.#app.post('/v1/result', async (request) => {
-      await reports.result(
-        this.#identityOf(request.raw),
-        bearer(request.raw),
-        parse(resultSchema, request.body),
-      );
+    this.#route('/v1/report', (ref, token, body) => reports.report(ref, token, parse(reportSchema, body)));
+    this.#route('/v1/result', async (ref, token, body) => {
+      await reports.result(ref, token, parse(resultSchema, body));
       return {};
     });
   }
 
   /**
    * Serves one attempt on a Unix socket that only its container sees: the socket is the identity, the tokens must
-   * belong to that attempt. A stale socket file is replaced.
+   * belong to that attempt. Its requests are served one at a time, so that no run keeps the gateway from the others.
+   * A stale socket file is replaced.
    * @returns what stops it, and cuts off whoever is connected.
    */
   async listenOn(socketPath: string, ref: AttemptRef): Promise<() => Promise<void>> {
     await this.#app.ready();
+    let previous = Promise.resolve();
     const server = createServer(
       { requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS },
       (request, response) => {
-        this.#identities.set(request, ref);
-        this.#app.routing(request, response);
+        previous = previous.then(() => this.#serve(ref, request, response));
       },
     );
     server.maxConnections = MAX_CONNECTIONS;
@@ -90,11 +82,43 @@ export class Gateway {
     await this.#app.close();
   }
 
+  #route(path: string, handle: (ref: AttemptRef, token: string, body: unknown) => Promise<object>): void {
+    this.#app.post(path, async ({ raw, body }) => {
+      const handled = handle(this.#identityOf(raw), bearer(raw), body);
+      this.#handled.set(raw, handled);
+      return await handled;
+    });
+  }
+
+  /** Resolves when the request is over: answered, or given up by its runner and no longer worked on. */
+  async #serve(ref: AttemptRef, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    if (request.socket.destroyed) return;
+    const over = closed(request, response);
+    this.#identities.set(request, ref);
+    this.#app.routing(request, response);
+    await over;
+    await this.#handled.get(request)?.catch(() => undefined);
+  }
+
   #identityOf(request: IncomingMessage): AttemptRef {
     const ref = this.#identities.get(request);
     if (ref === undefined) throw new WormholeError('TOKEN_REFUSED', 'the request did not come from a run');
     return ref;
   }
+}
+
+/** Resolves when the response is closed. One that waits behind others on its connection never is, if that breaks. */
+async function closed(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const { socket } = request;
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      response.off('close', done);
+      socket.off('close', done);
+      resolve();
+    };
+    response.on('close', done);
+    socket.on('close', done);
+  });
 }
 
 async function listen(server: Server, socketPath: string): Promise<void> {

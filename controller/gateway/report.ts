@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { WormholeError } from '../errors.ts';
-import type { AttemptRef, RunId, TenantId, WorkflowVersionId } from '../model/ids.ts';
+import type { AttemptRef, WorkflowVersionId } from '../model/ids.ts';
 import { boundedJson, storableText } from '../model/json.ts';
 import { LIMITS } from '../model/limits.ts';
 import {
@@ -58,8 +58,9 @@ export class Reports {
     }
     if (report.sequence === attempt.reportSequence + 1) {
       const positions = await this.#positionsOf(attempt);
-      await this.#appendLogs(attempt, report, positions);
-      await recordReport(this.#pool, ref, report.sequence, foldSteps(report, positions));
+      const logBytes = await this.#appendLogs(attempt, report, positions);
+      const steps = foldSteps(report, positions);
+      await recordReport(this.#pool, ref, { sequence: report.sequence, steps, logBytes });
     }
     if (attempt.stopCause === 'DEADLINE_EXCEEDED') return { cancel: 'DEADLINE_EXCEEDED' };
     return { cancel: attempt.cancelRequested || attempt.stopCause !== null ? 'CANCELED' : null };
@@ -109,12 +110,15 @@ export class Reports {
     return positions;
   }
 
+  /** @returns how many bytes of log lines the batch held, kept or not. */
   async #appendLogs(
-    attempt: { readonly runId: RunId; readonly attempt: number; readonly tenantId: TenantId },
+    attempt: ReportingAttempt,
     report: Report,
     positions: ReadonlyMap<string, number>,
-  ): Promise<void> {
-    const entries: LogEntry[] = report.logs.map((line) => ({
+  ): Promise<number> {
+    const sizes = report.logs.map(bytesOfLine);
+    const kept = countWithin(LIMITS.logBytesPerRun - attempt.logBytes, sizes);
+    const entries: LogEntry[] = report.logs.slice(0, kept).map((line) => ({
       timestamp: line.timestamp,
       tenantId: attempt.tenantId,
       runId: attempt.runId,
@@ -126,15 +130,32 @@ export class Reports {
       message: boundedText(line.message, LIMITS.logMessageBytes),
       fields: line.fields === undefined ? null : boundedJson(line.fields, LIMITS.logMessageBytes),
     }));
-    if (report.droppedLogs > 0)
-      this.#onLogsLost(attempt, report.droppedLogs, 'the run logs more than it may');
-    if (entries.length === 0) return;
+    // Once: a runner that goes on and on fills no other log either.
+    const dropped = attempt.logBytes > LIMITS.logBytesPerRun ? 0 : report.logs.length - kept;
+    const lost = dropped + report.droppedLogs;
+    if (lost > 0) this.#onLogsLost(attempt, lost, 'the run logs more than it may');
     try {
-      await this.#logs.append(entries);
+      if (entries.length > 0) await this.#logs.append(entries);
     } catch (error) {
       this.#onLogsLost(attempt, entries.length, error);
     }
+    return sizes.reduce((sum, size) => sum + size, 0);
   }
+}
+
+/** What a line counts beside its message and fields, so that empty ones are bounded too. */
+const LINE_BYTES = 64;
+
+const bytesOfLine = (line: Report['logs'][number]): number =>
+  LINE_BYTES +
+  Buffer.byteLength(line.message) +
+  (line.fields === undefined ? 0 : Buffer.byteLength(JSON.stringify(line.fields)));
+
+/** @returns how many of the sizes, from the first on, `room` holds. */
+function countWithin(room: number, sizes: readonly number[]): number {
+  let sum = 0;
+  const over = sizes.findIndex((size) => (sum += size) > room);
+  return over === -1 ? sizes.length : over;
 }
 
 const ended = (ref: AttemptRef): WormholeError =>

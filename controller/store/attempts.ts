@@ -41,6 +41,8 @@ export interface ReportingAttempt extends AttemptRef {
   readonly ended: boolean;
   readonly resulted: boolean;
   readonly reportSequence: number;
+  /** The log lines that it sent, in bytes. */
+  readonly logBytes: number;
   readonly stopCause: StopCause | null;
   readonly cancelRequested: boolean;
 }
@@ -54,7 +56,8 @@ export async function findByReportToken(
   const { rows } = await db.query<ReportingAttempt>(
     `SELECT r.id AS "runId", a.number AS attempt, r.tenant_id AS "tenantId", r.workflow_version_id AS "workflowVersionId",
        (a.ended_at IS NOT NULL OR r.attempt <> a.number OR r.finished_at IS NOT NULL) AS ended,
-       a.result_at IS NOT NULL AS resulted, a.report_sequence AS "reportSequence", a.stop_cause AS "stopCause",
+       a.result_at IS NOT NULL AS resulted, a.report_sequence AS "reportSequence",
+       a.log_bytes::float8 AS "logBytes", a.stop_cause AS "stopCause",
        r.cancel_requested_at IS NOT NULL AS "cancelRequested"
      FROM run_attempts a JOIN workflow_runs r ON r.id = a.run_id
      WHERE a.run_id = $1 AND a.number = $2 AND a.report_token_hash = $3`,
@@ -75,20 +78,23 @@ export interface StepReport {
   readonly error: Json;
 }
 
+/** One batch, ready to be recorded. */
+export interface BatchRecord {
+  readonly sequence: number;
+  readonly steps: readonly StepReport[];
+  /** Its log lines, in bytes. */
+  readonly logBytes: number;
+}
+
 /**
- * Records one batch: takes its sequence number and writes its steps, in one statement.
+ * Records one batch: takes its sequence number, adds up its log lines and writes its steps, in one statement.
  * A step that has ended stays as it ended.
  * @returns false when the number is not the next one, or the attempt has ended or given its result.
  */
-export async function recordReport(
-  db: Queryable,
-  ref: AttemptRef,
-  sequence: number,
-  steps: readonly StepReport[],
-): Promise<boolean> {
+export async function recordReport(db: Queryable, ref: AttemptRef, batch: BatchRecord): Promise<boolean> {
   const { rows } = await db.query<{ taken: number }>(
     `WITH taken AS (
-       UPDATE run_attempts SET report_sequence = $3
+       UPDATE run_attempts SET report_sequence = $3, log_bytes = log_bytes + $5
        WHERE run_id = $1 AND number = $2 AND report_sequence = $3 - 1 AND ended_at IS NULL AND result_at IS NULL
        RETURNING run_id, number
      ), steps AS (
@@ -102,7 +108,7 @@ export async function recordReport(
        WHERE step_runs.status = 'RUNNING'
      )
      SELECT count(*)::int AS taken FROM taken`,
-    [ref.runId, ref.attempt, sequence, JSON.stringify(steps)],
+    [ref.runId, ref.attempt, batch.sequence, JSON.stringify(batch.steps), batch.logBytes],
   );
   return rows[0]?.taken === 1;
 }

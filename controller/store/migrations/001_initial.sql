@@ -81,6 +81,8 @@ CREATE TABLE run_attempts (
   claim_token_hash  bytea NOT NULL,
   report_token_hash bytea,
   report_sequence   integer NOT NULL DEFAULT 0,
+  -- What its runner sent, of which the first LIMITS.logBytesPerRun were kept.
+  log_bytes         bigint NOT NULL DEFAULT 0,
   created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
   claimed_at        timestamptz,
   -- Why we ended the container, written before we do; the first cause stays.

@@ -13,7 +13,9 @@ import type { AttemptRef } from '../../../controller/model/ids.ts';
 import { LIMITS } from '../../../controller/model/limits.ts';
 import { KeyRing } from '../../../controller/secrets/cipher.ts';
 import { sealCredentials } from '../../../controller/secrets/sealed.ts';
+import { findByReportToken } from '../../../controller/store/attempts.ts';
 import { upsertConnection } from '../../../controller/store/connections.ts';
+import { transaction } from '../../../controller/store/database.ts';
 import { PostgresLogStore } from '../../../controller/store/logs/postgres.ts';
 import { admitRun, finishRun, requestCancel } from '../../../controller/store/run-transitions.ts';
 import { findRun } from '../../../controller/store/runs.ts';
@@ -90,6 +92,7 @@ async function post(
   path: string,
   token: string | undefined,
   body: unknown,
+  signal?: AbortSignal,
 ): Promise<Answer> {
   return await new Promise((resolve, reject) => {
     const sent = request(
@@ -98,6 +101,7 @@ async function post(
         path,
         method: 'POST',
         agent: false,
+        ...(signal !== undefined && { signal }),
         headers: {
           'content-type': 'application/json',
           ...(token !== undefined && { authorization: `Bearer ${token}` }),
@@ -117,6 +121,14 @@ async function post(
     sent.on('error', reject);
     sent.end(typeof body === 'string' ? body : JSON.stringify(body));
   });
+}
+
+/** @returns how many connections of this database wait for a lock. */
+async function blocked(): Promise<number | undefined> {
+  const { rows } = await pool.query<{ n: number }>(
+    `SELECT count(*)::int AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'`,
+  );
+  return rows[0]?.n;
 }
 
 interface Started extends AttemptRef {
@@ -296,6 +308,58 @@ describe('report', () => {
     const page = await logs.read({ tenantId: detail!.tenantId, runId: run.runId });
     expect(Buffer.byteLength(page.entries[0]?.message ?? '')).toBeLessThan(LIMITS.logMessageBytes + 100);
     expect(lost).toContain(5);
+  });
+
+  test('keeps no more log lines of an attempt than it may write, and tells that once', async () => {
+    const run = await claimed();
+    const line = { timestamp: new Date().toISOString(), level: 'INFO', message: 'x'.repeat(8000) };
+    const lines = (sequence: number, count: number) =>
+      Array.from({ length: count }, (_, i) => ({ ...line, sequence: sequence * 1000 + i }));
+    const lostBefore = lost.length;
+    for (let sequence = 1; sequence <= 5; sequence += 1) {
+      const batch = { sequence, logs: lines(sequence, 200) };
+      expect((await post(run.socketPath, '/v1/report', run.token, batch)).status).toBe(200);
+    }
+    // The smallest lines count too, and a batch that is sent again does not.
+    const empty = Array.from({ length: 100 }, (_, i) => ({ ...line, message: '', sequence: 9000 + i }));
+    for (const again of [1, 2]) {
+      const answer = await post(run.socketPath, '/v1/report', run.token, { sequence: 6, logs: empty });
+      expect({ again, ...answer }).toMatchObject({ again, status: 200 });
+    }
+    const { rows } = await pool.query<{ lines: number; last: number }>(
+      `SELECT count(*)::int AS lines, max(sequence)::int AS last FROM execution_logs WHERE run_id = $1`,
+      [run.runId],
+    );
+    const allowed = Math.floor(LIMITS.logBytesPerRun / (8000 + 64));
+    expect(rows[0]).toEqual({ lines: allowed, last: 3000 + (allowed - 400) - 1 });
+    expect(lost.slice(lostBefore)).toEqual([600 - allowed]);
+    const attempt = await findByReportToken(pool, run, hashToken(run.token));
+    expect(attempt?.logBytes).toBe(1000 * (8000 + 64) + 100 * 64);
+  });
+
+  test('serves an attempt one request at a time, also when its runner hangs up, and other attempts meanwhile', async () => {
+    const [run, other] = [await claimed(), await claimed()];
+    await transaction(pool, async (client) => {
+      // A report waits for its attempt's row.
+      await client.query('SELECT 1 FROM run_attempts WHERE run_id = $1 FOR UPDATE', [run.runId]);
+      const hungUp = new AbortController();
+      const first = post(run.socketPath, '/v1/report', run.token, { sequence: 1 }, hungUp.signal);
+      await expect.poll(blocked).toBe(1);
+      hungUp.abort();
+      await expect(first).rejects.toThrow();
+      const queued = [2, 3, 4].map(() => post(run.socketPath, '/v1/report', run.token, { sequence: 1 }));
+      const answered = Promise.all(queued);
+      const gone = new AbortController();
+      const left = post(run.socketPath, '/v1/report', run.token, { sequence: 1 }, gone.signal);
+      expect((await post(other.socketPath, '/v1/report', other.token, { sequence: 1 })).status).toBe(200);
+      expect(await blocked()).toBe(1);
+      gone.abort();
+      await expect(left).rejects.toThrow();
+      return { answered };
+    }).then(async ({ answered }) => {
+      expect((await answered).map(({ status }) => status)).toEqual([200, 200, 200]);
+    });
+    expect((await post(run.socketPath, '/v1/report', run.token, { sequence: 2 })).status).toBe(200);
   });
 
   test('keeps what a far side named "__proto__" or "constructor" as data', async () => {

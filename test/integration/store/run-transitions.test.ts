@@ -4,7 +4,7 @@ import { hashToken } from '../../../controller/gateway/tokens.ts';
 import type { AttemptRef, RunId } from '../../../controller/model/ids.ts';
 import { isTerminal } from '../../../controller/model/run-status.ts';
 import type { Verdict } from '../../../controller/model/verdict.ts';
-import { recordReport, type StepReport } from '../../../controller/store/attempts.ts';
+import { recordReport, type BatchRecord, type StepReport } from '../../../controller/store/attempts.ts';
 import { transaction } from '../../../controller/store/database.ts';
 import {
   admitRun,
@@ -44,6 +44,7 @@ const running = (key: string, position: number): StepReport => ({
   output: null,
   error: null,
 });
+const batch = (sequence: number, ...steps: StepReport[]): BatchRecord => ({ sequence, steps, logBytes: 0 });
 /** @returns how many connections of this database wait for a lock. */
 async function blocked(): Promise<number | undefined> {
   const { rows } = await pool.query<{ n: number }>(
@@ -184,7 +185,7 @@ describe('a run', () => {
       await makeTenant(pool, tenant);
       const ref = await admitted(tenant);
       await claimRun(pool, ref, tokens);
-      await recordReport(pool, ref, 1, [running('a', 0), running('b', 1)]);
+      await recordReport(pool, ref, batch(1, running('a', 0), running('b', 1)));
       // Whoever gets to step "b" waits there, with all the locks it took on the way.
       const [ended, reported] = await transaction(pool, async (client) => {
         await client.query(`SELECT 1 FROM step_runs WHERE run_id = $1 AND step_key = 'b' FOR UPDATE`, [
@@ -192,7 +193,7 @@ describe('a run', () => {
         ]);
         const ending = settled(end(pool, ref, crashed, null));
         await expect.poll(blocked).toBe(1);
-        const reporting = settled(recordReport(pool, ref, 2, [running('a', 0)]));
+        const reporting = settled(recordReport(pool, ref, batch(2, running('a', 0))));
         await expect.poll(blocked).toBe(2);
         return [ending, reporting];
       }).then((both) => Promise.all(both));
