@@ -206,7 +206,8 @@ export class Supervisor {
     const { pool, backend, log } = this.#options;
     while (!over.aborted) {
       try {
-        if (cause !== null) await recordStopCause(pool, ref, cause);
+        // Nothing stands when the attempt has ended, or was claimed just before its claim timed out.
+        if (cause !== null && (await recordStopCause(pool, ref, cause)) === null) return;
         await backend.stop(ref, { graceMs });
         return;
       } catch (error) {

@@ -2,7 +2,7 @@ import type pg from 'pg';
 import type { BackendAttempt, RunLimits } from '../backends/types.ts';
 import type { Exit } from '../model/exit.ts';
 import type { AttemptRef, RunId, TenantId, WorkflowVersionId } from '../model/ids.ts';
-import { statusesBefore, type RunStatus } from '../model/run-status.ts';
+import { statusesBefore, type RunStatus, type StepStatus } from '../model/run-status.ts';
 import type { StopCause, Verdict } from '../model/verdict.ts';
 import { transaction, type Queryable } from './database.ts';
 
@@ -150,8 +150,30 @@ export async function recordStopCause(
  */
 const END_ATTEMPT = `
   UPDATE run_attempts a SET ended_at = clock_timestamp(), exit_code = $3, oom_killed = $4, reason = $5, message = $6
-  FROM ended WHERE a.run_id = ended.id AND a.number = $2
-  RETURNING a.run_id, a.number`;
+  FROM ended WHERE a.run_id = ended.id AND a.number = $2`;
+
+/**
+ * Ends an attempt with one statement, and then its open steps with another: only a later statement sees the step
+ * that a report inserted while the first one waited for it.
+ */
+async function endAttempt(
+  pool: pg.Pool,
+  ref: AttemptRef,
+  statement: string,
+  values: readonly unknown[],
+  openSteps: StepStatus,
+): Promise<boolean> {
+  return await transaction(pool, async (db) => {
+    const { rowCount } = await db.query(statement, [...values]);
+    if (rowCount !== 1) return false;
+    await db.query(
+      `UPDATE step_runs SET status = $3, finished_at = clock_timestamp()
+       WHERE run_id = $1 AND attempt = $2 AND status = 'RUNNING'`,
+      [ref.runId, ref.attempt, openSteps],
+    );
+    return true;
+  });
+}
 
 const attemptValues = (ref: AttemptRef, verdict: Verdict, exit: Exit | null): unknown[] => [
   ref.runId,
@@ -168,12 +190,14 @@ const attemptValues = (ref: AttemptRef, verdict: Verdict, exit: Exit | null): un
  * @returns false when the run was not in this attempt any more.
  */
 export async function finishRun(
-  db: Queryable,
+  pool: pg.Pool,
   ref: AttemptRef,
   verdict: Verdict,
   exit: Exit | null,
 ): Promise<boolean> {
-  const { rows } = await db.query<{ ended: number }>(
+  return await endAttempt(
+    pool,
+    ref,
     `WITH ended AS (
        UPDATE workflow_runs r SET status = $7, reason = $5, message = $6, output = a.result -> 'output',
          error = a.result -> 'error', finished_at = clock_timestamp()
@@ -181,37 +205,29 @@ export async function finishRun(
        WHERE r.id = $1 AND r.attempt = $2 AND r.status = ANY ($8) AND r.status <> 'QUEUED'
          AND a.run_id = r.id AND a.number = r.attempt
        RETURNING r.id
-     ), attempt AS (${END_ATTEMPT}),
-     steps AS (
-       UPDATE step_runs s SET status = CASE WHEN $7 = 'SUCCESS' THEN 'SKIPPED' ELSE $7 END, finished_at = clock_timestamp()
-       FROM attempt a WHERE s.run_id = a.run_id AND s.attempt = a.number AND s.status = 'RUNNING'
-     )
-     SELECT count(*)::int AS ended FROM ended`,
+     )${END_ATTEMPT}`,
     [...attemptValues(ref, verdict, exit), verdict.status, statusesBefore(verdict.status)],
+    verdict.status === 'SUCCESS' ? 'SKIPPED' : verdict.status,
   );
-  return rows[0]?.ended === 1;
 }
 
 /** STARTING or RUNNING → QUEUED: this attempt is over, another one will follow. */
 export async function requeueRun(
-  db: Queryable,
+  pool: pg.Pool,
   ref: AttemptRef,
   verdict: Verdict,
   exit: Exit | null,
 ): Promise<boolean> {
-  const { rows } = await db.query<{ ended: number }>(
+  return await endAttempt(
+    pool,
+    ref,
     `WITH ended AS (
        UPDATE workflow_runs SET status = 'QUEUED', starting_at = NULL, running_at = NULL, deadline_at = NULL
        WHERE id = $1 AND attempt = $2 AND status IN ('STARTING', 'RUNNING') RETURNING id
-     ), attempt AS (${END_ATTEMPT}),
-     steps AS (
-       UPDATE step_runs s SET status = 'FAILED', finished_at = clock_timestamp()
-       FROM attempt a WHERE s.run_id = a.run_id AND s.attempt = a.number AND s.status = 'RUNNING'
-     )
-     SELECT count(*)::int AS ended FROM ended`,
+     )${END_ATTEMPT}`,
     attemptValues(ref, verdict, exit),
+    'FAILED',
   );
-  return rows[0]?.ended === 1;
 }
 
 /** QUEUED → terminal, for a run that never gets a container. */
