@@ -3,12 +3,12 @@ import pg from 'pg';
 import { pino } from 'pino';
 import { peopleLog } from '../controller/cli/people-log.ts';
 import type { OutputStream } from '../controller/cli/output.ts';
-import { loadEnvironment, type Environment, type PlatformConfig } from '../controller/config.ts';
+import { loadEnvironment, type Environment } from '../controller/config.ts';
+import { ephemeralConfig } from '../controller/demo/ephemeral-config.ts';
 import { makeDemoFolder, removeDemoFolder, type DemoFolder } from '../controller/demo/demo-folder.ts';
 import { findLeftovers, removeLeftovers } from '../controller/demo/leftovers.ts';
 import { demoInternalService } from '../controller/demo/scenarios.ts';
 import { startDemoService } from '../controller/demo/service.ts';
-import type { InternalService } from '../controller/egress/internal-service.ts';
 import { startPlatform } from '../controller/platform.ts';
 import { connectEngine, type Engine } from '../controller/setup/engine.ts';
 import { commandOf } from '../controller/setup/process-command.ts';
@@ -79,7 +79,11 @@ async function measure(
   const service = await startDemoService();
   opened.defer(() => service.stop());
   const internalServices = [demoInternalService(service)];
-  const config = benchConfig(environment, folder, internalServices);
+  const config = ephemeralConfig(environment, folder, {
+    maxConcurrent: GLOBAL_CAP,
+    tenants: [LONE_TENANT, ...CROWD_TENANTS],
+    internalServices,
+  });
   const platform = await startPlatform({
     config,
     log: pino({ level: 'warn' }, peopleLog(stderr)),
@@ -113,26 +117,3 @@ async function measure(
 
 const describeProcess = async (pid: number): Promise<string> =>
   `process ${pid} (${(await commandOf(pid)) ?? 'ended meanwhile'})`;
-
-/** The platform is the benchmark's own: of the environment only the engine, the images, the caches and the servers count. */
-const benchConfig = (
-  environment: Environment,
-  folder: DemoFolder,
-  internalServices: readonly InternalService[],
-): PlatformConfig => ({
-  ...environment,
-  instance: folder.instance,
-  maxConcurrent: GLOBAL_CAP,
-  tenants: [LONE_TENANT, ...CROWD_TENANTS],
-  internalServices,
-  logRetentionDays: 1,
-  claimTimeoutMs: 60_000,
-  retry: { attempts: 3, initialDelayMs: 500, maxDelayMs: 5000 },
-  databaseUrl: undefined,
-  redisUrl: undefined,
-  mongodbUrl: undefined,
-  encryptionKeys: undefined,
-  paths: { ...environment.paths, stateDir: folder.path },
-  runDir: join(folder.path, 'run'),
-  ephemeral: true,
-});

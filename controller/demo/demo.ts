@@ -1,4 +1,3 @@
-import { join } from 'node:path';
 import { pino } from 'pino';
 import type { Session } from '../cli/session.ts';
 import { peopleLog } from '../cli/people-log.ts';
@@ -10,6 +9,7 @@ import { connectEngine, type Engine } from '../setup/engine.ts';
 import type { RunDetail } from '../store/runs.ts';
 import { Board } from './board.ts';
 import { makeDemoFolder, type DemoFolder } from './demo-folder.ts';
+import { ephemeralConfig } from './ephemeral-config.ts';
 import { findLeftovers, removeDemo, removeLeftovers } from './leftovers.ts';
 import {
   DEMO_MAX_CONCURRENT,
@@ -122,24 +122,12 @@ async function withPlatform(
 const logLevel = ({ env }: Session, environment: Environment): string =>
   (env['WORMHOLE_LOG_LEVEL'] ?? '') === '' ? 'error' : environment.logLevel;
 
-/** The demo's platform is its own: of the environment only the engine, the images and the caches count. */
-const demoConfig = (environment: Environment, folder: DemoFolder, service: DemoService): PlatformConfig => ({
-  ...environment,
-  instance: folder.instance,
-  maxConcurrent: DEMO_MAX_CONCURRENT,
-  tenants: DEMO_TENANTS,
-  internalServices: [demoInternalService(service)],
-  logRetentionDays: 1,
-  claimTimeoutMs: 60_000,
-  retry: { attempts: 3, initialDelayMs: 500, maxDelayMs: 5000 },
-  databaseUrl: undefined,
-  redisUrl: undefined,
-  mongodbUrl: undefined,
-  encryptionKeys: undefined,
-  paths: { ...environment.paths, stateDir: folder.path },
-  runDir: join(folder.path, 'run'),
-  ephemeral: true,
-});
+const demoConfig = (environment: Environment, folder: DemoFolder, service: DemoService): PlatformConfig =>
+  ephemeralConfig(environment, folder, {
+    maxConcurrent: DEMO_MAX_CONCURRENT,
+    tenants: DEMO_TENANTS,
+    internalServices: [demoInternalService(service)],
+  });
 
 async function runScenarios(client: Client, board: Board, signal: AbortSignal): Promise<DemoRun[]> {
   const over = new AbortController();

@@ -126,6 +126,15 @@ function suite(name: string, engine: Dockerode, queue: Requirement<string | unde
       await expect(client.cancel(running.runId)).rejects.toMatchObject({ code: 'RUN_ALREADY_ENDED' });
     });
 
+    test('ends a run whose input does not fit its schema as INPUT_INVALID, before any step', async () => {
+      const inputSchema = { type: 'object', required: ['id'], properties: { id: { type: 'integer' } } };
+      const { runId } = await submit(callFarSide('', { inputSchema }), acme, { id: 'seven' });
+      const run = await use.platform().client.waitFor(runId);
+      expect(run).toMatchObject({ status: 'FAILED', reason: 'INPUT_INVALID' });
+      expect(run.message).toContain('id');
+      expect(timesCalled(runId)).toBe(0);
+    });
+
     test('ends a run at its deadline', async () => {
       const { runId } = await submit(callFarSide('?ms=60000', { timeoutMs: 2500 }));
       const run = await use.platform().client.waitFor(runId);

@@ -18,12 +18,15 @@ export class BackendDouble implements Backend {
   most = 0;
   readonly #pool: pg.Pool;
   readonly #workMs: number;
+  readonly #claims: boolean;
   readonly #alive = new Map<string, BackendAttempt>();
   readonly #observations = new Set<(observation: Observation) => void>();
 
-  constructor(pool: pg.Pool, workMs: number) {
+  /** @param options.claims false: attempts hang and never claim. */
+  constructor(pool: pg.Pool, options: { readonly workMs: number; readonly claims: boolean }) {
     this.#pool = pool;
-    this.#workMs = workMs;
+    this.#workMs = options.workMs;
+    this.#claims = options.claims;
   }
 
   start(spec: AttemptSpec): Promise<BackendAttempt> {
@@ -32,7 +35,7 @@ export class BackendDouble implements Backend {
     const container: BackendAttempt = { runId, attempt, tenantId, containerId: name, state: 'running' };
     this.#alive.set(name, container);
     this.most = Math.max(this.most, this.#alive.size);
-    void this.#work(spec);
+    if (this.#claims) void this.#work(spec);
     return Promise.resolve(container);
   }
 

@@ -6,7 +6,7 @@ import { tenantIdSchema, type RunId } from '../../../controller/model/ids.ts';
 import { DISPATCH_QUEUE, tenantQueue } from '../../../controller/queue/names.ts';
 import { openQueueServer } from '../../../controller/queue/queue-server.ts';
 import { Notifications } from '../../../controller/store/notifications.ts';
-import { findStatus } from '../../../controller/store/runs.ts';
+import { findRun, findStatus } from '../../../controller/store/runs.ts';
 import { setGlobalCap } from '../../../controller/store/tenants.ts';
 import { BackendDouble } from '../../support/backend-double.ts';
 import { cloneDatabase } from '../../support/database.ts';
@@ -25,7 +25,12 @@ function suite(name: string, requirement: Requirement<string | undefined>): void
 
     /** Starts a controller whose attempts take `workMs`; `fail` lets chosen statements fail. */
     async function start(
-      options: { workMs?: number; maxConnections?: number; fail?: (sql: string) => boolean } = {},
+      options: {
+        workMs?: number;
+        claims?: boolean;
+        maxConnections?: number;
+        fail?: (sql: string) => boolean;
+      } = {},
     ) {
       const { pool, url } = await database;
       const notifications = new Notifications(url, () => undefined);
@@ -42,14 +47,17 @@ function suite(name: string, requirement: Requirement<string | undefined>): void
         await queues.enqueue(tenantIdSchema.parse(tenant), runId);
         return runId;
       };
-      const backend = new BackendDouble(pool, options.workMs ?? 20);
+      const backend = new BackendDouble(pool, {
+        workMs: options.workMs ?? 20,
+        claims: options.claims ?? true,
+      });
       const controller = await Controller.start({
         pool: options.fail === undefined ? pool : failing(pool, options.fail),
         server,
         notifications,
         backend,
         policy: { attempts: 3, initialDelayMs: 10, maxDelayMs: 50 },
-        claimTimeoutMs: 5000,
+        claimTimeoutMs: options.claims === false ? 200 : 5000,
         log: pino({ level: 'silent' }),
       });
       onTestFinished(async () => {
@@ -97,6 +105,21 @@ function suite(name: string, requirement: Requirement<string | undefined>): void
       await untilAllEnded(pool, runs);
       expect(failures).toBe(1);
       expect(backend.executed.filter((name) => runs.some((runId) => name.startsWith(runId)))).toHaveLength(2);
+    });
+
+    test('makes the attempt again when its container never claims, and ends as RETRIES_EXHAUSTED', async () => {
+      const { pool, submit } = await start({ claims: false });
+      await makeTenant(pool, 'silent');
+      const runId = await submit('silent');
+      await expect.poll(() => findStatus(pool, runId), { timeout: 30_000 }).toBe('FAILED');
+      const run = await findRun(pool, runId);
+      expect(run).toMatchObject({ reason: 'RETRIES_EXHAUSTED', attempt: 3 });
+      expect(run?.attempts.map(({ reason }) => reason)).toEqual([
+        'CLAIM_TIMEOUT',
+        'CLAIM_TIMEOUT',
+        'RETRIES_EXHAUSTED',
+      ]);
+      expect(run?.message).toContain('CLAIM_TIMEOUT');
     });
 
     test('loses no run when the queue is lost', async () => {
