@@ -92,7 +92,13 @@ export class Reconciler {
         { runId: container.runId, attempt: container.attempt },
         'removing a container of no live run',
       );
-      await this.#backend.remove(container);
+      // One that the engine cannot remove must not keep the others, or the start.
+      await this.#backend.remove(container).catch((error: unknown) => {
+        this.#log.warn(
+          { runId: container.runId, error: messageOf(error) },
+          'could not remove a container yet',
+        );
+      });
     }
   }
 

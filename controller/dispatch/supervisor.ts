@@ -100,7 +100,7 @@ export class Supervisor {
       case 'held':
         return { kind: 'held' };
       case 'unknown':
-        this.#options.log.warn({ runId }, 'a job names a run that does not exist');
+        log.warn({ runId }, 'a job names a run that does not exist');
         return { kind: 'ended' };
       case 'refused': {
         if (isTerminal(admission.status)) return { kind: 'ended' };
@@ -125,7 +125,10 @@ export class Supervisor {
       log.warn({ runId, error: messageOf(error) }, 'could not record which container a run got');
     });
     const live = await findLiveAttempt(pool, runId);
-    if (live?.attempt !== attempt.attempt) return { kind: 'ended' };
+    if (live?.attempt !== attempt.attempt) {
+      await this.#remove(attempt);
+      return { kind: 'ended' };
+    }
     return await this.#watch(live, end);
   }
 

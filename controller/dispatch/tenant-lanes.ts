@@ -159,6 +159,7 @@ export class TenantLanes {
       .filter(([id, { queued }]) => queued && !this.#lanes.has(id))
       .map(([id]) => id);
     const now = Date.now();
+    let closed = false;
     let wanted = waiting.length - (this.#maxLanes - this.#lanes.size);
     for (const [tenantId, opening] of this.#lanes) {
       const lane = await opening;
@@ -169,10 +170,11 @@ export class TenantLanes {
       this.#lanes.delete(tenantId);
       await closeLane(lane);
       wanted -= 1;
+      closed = true;
     }
-    // Those that waited first; then a run that came between the look and the close.
     for (const tenantId of waiting) await this.open(tenantId);
-    await this.openAll();
+    // A run that came between the look and the close.
+    if (closed) await this.openAll();
   }
 
   #openQuietly(tenantId: TenantId): void {

@@ -13,9 +13,6 @@ export type RunStatus = (typeof RUN_STATUSES)[number];
 export const TERMINAL_STATUSES = ['SUCCESS', 'FAILED', 'TIMEOUT', 'CANCELED'] as const;
 export type TerminalStatus = (typeof TERMINAL_STATUSES)[number];
 
-/** A run in one of these holds a slot of its tenant and of the whole platform. */
-export const SLOT_STATUSES = ['STARTING', 'RUNNING'] as const satisfies readonly RunStatus[];
-
 /** Where a step run is. SKIPPED: its `when` did not hold, or the run ended before it. */
 export const STEP_STATUSES = ['RUNNING', 'SUCCESS', 'FAILED', 'SKIPPED', 'TIMEOUT', 'CANCELED'] as const;
 export type StepStatus = (typeof STEP_STATUSES)[number];

@@ -14,6 +14,8 @@ export class BackendDouble implements Backend {
   readonly name = 'docker';
   /** Names of the attempts whose claim succeeded: what was executed. */
   readonly executed: string[] = [];
+  /** Attempts that cannot be removed. */
+  readonly stuck = new Set<string>();
   /** The most attempts that were alive at once. */
   most = 0;
   readonly #pool: pg.Pool;
@@ -37,6 +39,12 @@ export class BackendDouble implements Backend {
     this.most = Math.max(this.most, this.#alive.size);
     if (this.#claims) void this.#work(spec);
     return Promise.resolve(container);
+  }
+
+  /** Leaves an ended container behind, of a run that is not live. @param isStuck it cannot be removed. */
+  leave(container: BackendAttempt, isStuck: boolean): void {
+    this.#alive.set(attemptName(container), container);
+    if (isStuck) this.stuck.add(attemptName(container));
   }
 
   async #work(spec: AttemptSpec): Promise<void> {
@@ -76,6 +84,7 @@ export class BackendDouble implements Backend {
   }
 
   remove(ref: AttemptRef): Promise<void> {
+    if (this.stuck.has(attemptName(ref))) return Promise.reject(new Error('removal is already in progress'));
     this.#alive.delete(attemptName(ref));
     return Promise.resolve();
   }

@@ -5,7 +5,7 @@ import { openEngine } from './docker.ts';
 import { endProcess, processesOf } from './run-folder.ts';
 
 /** What programs that tests run keep for the next time. */
-const CACHES = /^(?:tsx-\d+|node-compile-cache|go-build.*)$/;
+const CACHES = /^(?:node-compile-cache|go-build.*)$/;
 /** Vitest's own processes, by what they call themselves. */
 const TEST_RUNNER = /^vitest|vitest\/dist\/workers/;
 

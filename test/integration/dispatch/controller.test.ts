@@ -2,7 +2,7 @@ import type pg from 'pg';
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import { Controller } from '../../../controller/dispatch/controller.ts';
-import { tenantIdSchema, type RunId } from '../../../controller/model/ids.ts';
+import { newRunId, tenantIdSchema, type RunId } from '../../../controller/model/ids.ts';
 import { DISPATCH_QUEUE, tenantQueue } from '../../../controller/queue/names.ts';
 import { openQueueServer } from '../../../controller/queue/queue-server.ts';
 import { Notifications } from '../../../controller/store/notifications.ts';
@@ -120,6 +120,21 @@ function suite(name: string, requirement: Requirement<string | undefined>): void
         'RETRIES_EXHAUSTED',
       ]);
       expect(run?.message).toContain('CLAIM_TIMEOUT');
+    });
+
+    test('removes what belongs to no live run, and goes on when one of it cannot be removed', async () => {
+      const { backend, submit, pool } = await start();
+      const exit = { kind: 'exited', exitCode: 0, oomKilled: false, at: new Date() } as const;
+      const tenantId = tenantIdSchema.parse('gone');
+      const [stuck, other] = [newRunId(), newRunId()];
+      for (const runId of [stuck, other]) {
+        const containerId = runId;
+        backend.leave({ runId, attempt: 1, tenantId, containerId, state: 'ended', exit }, runId === stuck);
+      }
+      const left = async () => (await backend.list()).map(({ runId }) => runId);
+      await expect.poll(left, { timeout: 15_000 }).toEqual([stuck]);
+      await makeTenant(pool, 'after');
+      await untilAllEnded(pool, [await submit('after')]);
     });
 
     test('loses no run when the queue is lost', async () => {
