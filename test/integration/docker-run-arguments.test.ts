@@ -62,13 +62,13 @@ describeWith('docker run', docker, (engine) =>
 );
 
 /**
- * What the two may differ in is left out: the command attaches itself, tells the size of its terminal, sorts ulimits,
- * and writes nothing as an empty list where the API leaves it out.
+ * What the two may differ in is left out: the command attaches itself, tells the size of its terminal, orders ulimits
+ * and variables in a way of its own, and writes nothing as an empty list where the API leaves it out.
  */
 function comparable({ Config, HostConfig, Path, Args }: ContainerInspectInfo): unknown {
   const whole = {
     ...{ Path, Args },
-    Config: { ...Config, AttachStdout: null, AttachStderr: null },
+    Config: { ...Config, Env: Config.Env.toSorted(), AttachStdout: null, AttachStderr: null },
     HostConfig: {
       ...HostConfig,
       ConsoleSize: null,
