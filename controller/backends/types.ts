@@ -22,8 +22,11 @@ export interface AttemptSpec extends AttemptRef {
   readonly limits: RunLimits;
   /** When the run must have ended. */
   readonly deadlineAt: Date;
-  /** Spent by the claim; reaches the runner outside argv, image and environment. */
-  readonly claimToken: string;
+  /**
+   * Spent by the claim; reaches the runner outside argv, image and environment. Null where the container proves by
+   * itself who it is (`Backend.claimProof`).
+   */
+  readonly claimToken: string | null;
 }
 
 /** What the backend sees of one attempt: a live container, or one that ended and still waits for `remove`. */
@@ -31,7 +34,8 @@ export interface BackendAttempt extends AttemptRef {
   readonly tenantId: TenantId;
   /** The container's id or the Job's uid. */
   readonly containerId: string;
-  readonly state: 'created' | 'running' | 'ended';
+  /** `created`: it needs another `start`. `pending`: it will run without one. */
+  readonly state: 'created' | 'pending' | 'running' | 'ended';
   /** Present exactly when `state` is `ended`. */
   readonly exit?: Exit;
 }
@@ -47,6 +51,9 @@ export type Observation =
  */
 export interface Backend {
   readonly name: 'docker' | 'kubernetes' | 'warm-pool' | 'hybrid';
+
+  /** How a container claims its payload: with the token that `start` gives it, or with its pod's own identity. */
+  readonly claimProof: 'token' | 'pod';
 
   /**
    * Starts the attempt's container, or returns the one that is already there.

@@ -68,17 +68,35 @@ export function judge(facts: AttemptFacts): Verdict {
   if (exit.oomKilled) {
     return verdict('FAILED', 'OOM_KILLED', 'the container exceeded its memory limit');
   }
+  if (exit.cause !== undefined) return judgeCause(exit.cause);
   const killed = exit.exitCode === SIGKILL_EXIT || exit.exitCode === SIGTERM_EXIT;
   if (exit.kind === 'exited' && killed && exit.at >= facts.deadlineAt) {
     return verdict('TIMEOUT', 'DEADLINE_EXCEEDED', 'ended by the watchdog after its deadline');
   }
-  if (exit.kind === 'lost') {
+  if (exit.kind !== 'exited') {
     return infrastructureFailure('RUNNER_LOST', 'the container vanished without an exit code');
   }
   return infrastructureFailure(
     'RUNNER_CRASHED',
     `the container exited with code ${exit.exitCode ?? 'unknown'} and left no result`,
   );
+}
+
+function judgeCause({ reason, message }: NonNullable<Exit['cause']>): Verdict {
+  switch (reason) {
+    case 'DEADLINE_EXCEEDED':
+      return verdict('TIMEOUT', reason, message);
+    // The same request will be refused again.
+    case 'ADMISSION_DENIED':
+      return verdict('FAILED', reason, message);
+    case 'IMAGE_PULL_FAILED':
+    case 'UNSCHEDULABLE':
+    case 'QUOTA_EXCEEDED':
+    case 'EVICTED':
+    case 'NODE_LOST':
+    case 'PREEMPTED':
+      return infrastructureFailure(reason, message);
+  }
 }
 
 /** How often, and how soon, an attempt that failed for infrastructure reasons is followed by another. */

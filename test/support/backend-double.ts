@@ -12,6 +12,7 @@ import { claimRun } from '../../controller/store/run-transitions.ts';
  */
 export class BackendDouble implements Backend {
   readonly name = 'docker';
+  readonly claimProof = 'token';
   /** Names of the attempts whose claim succeeded: what was executed. */
   readonly executed: string[] = [];
   /** Attempts that cannot be removed. */
@@ -48,7 +49,7 @@ export class BackendDouble implements Backend {
   }
 
   async #work(spec: AttemptSpec): Promise<void> {
-    const tokens = { claimTokenHash: hashToken(spec.claimToken), reportTokenHash: hashToken('report') };
+    const tokens = { claimTokenHash: hashToken(spec.claimToken ?? ''), reportTokenHash: hashToken('report') };
     const claimed = await claimRun(this.#pool, spec, tokens).catch(() => false);
     if (claimed) {
       this.executed.push(attemptName(spec));

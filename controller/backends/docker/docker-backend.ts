@@ -37,6 +37,7 @@ export interface DockerBackendOptions {
 /** Runs each attempt in a container of its own on one Docker Engine. */
 export class DockerBackend implements Backend {
   readonly name = 'docker';
+  readonly claimProof = 'token';
   readonly #options: DockerBackendOptions;
   readonly #folders: RunFolders;
 
@@ -48,9 +49,11 @@ export class DockerBackend implements Backend {
 
   async start(spec: AttemptSpec): Promise<BackendAttempt> {
     const what = `run ${spec.runId}, attempt ${spec.attempt}`;
+    const { claimToken } = spec;
+    if (claimToken === null) throw new TypeError(`${what}: the Docker backend needs a claim token`);
     let mayRemove = true;
     try {
-      const folder = await this.#folders.create(spec, spec.claimToken);
+      const folder = await this.#folders.create(spec, claimToken);
       // Both are waited for, also when one fails: nothing is under way any more when it is cleaned up.
       const [container, channels] = await Promise.allSettled([
         this.#createOrFind(spec, folder, what),

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Exit } from '../../../controller/model/exit.ts';
+import type { Exit, ExitReason } from '../../../controller/model/exit.ts';
 import { REASONS } from '../../../controller/model/reasons.ts';
 import { TERMINAL_STATUSES } from '../../../controller/model/run-status.ts';
 import { decideSequel, judge, STOP_CAUSES, type AttemptFacts } from '../../../controller/model/verdict.ts';
@@ -23,12 +23,27 @@ const facts = (more: Partial<AttemptFacts>): AttemptFacts => ({
   ...more,
 });
 
-const anyExit = fc.record({
-  kind: fc.constantFrom('exited' as const, 'lost' as const),
-  exitCode: fc.option(fc.integer({ min: 0, max: 255 })),
-  oomKilled: fc.boolean(),
-  at: fc.date({ min: at, max: new Date('2026-01-01T02:00:00Z'), noInvalidDate: true }),
-});
+const CAUSES = [
+  'DEADLINE_EXCEEDED',
+  'IMAGE_PULL_FAILED',
+  'UNSCHEDULABLE',
+  'QUOTA_EXCEEDED',
+  'ADMISSION_DENIED',
+  'EVICTED',
+  'NODE_LOST',
+  'PREEMPTED',
+] as const satisfies readonly ExitReason[];
+
+const anyExit = fc.record(
+  {
+    kind: fc.constantFrom('exited' as const, 'lost' as const, 'unstarted' as const),
+    exitCode: fc.option(fc.integer({ min: 0, max: 255 })),
+    oomKilled: fc.boolean(),
+    at: fc.date({ min: at, max: new Date('2026-01-01T02:00:00Z'), noInvalidDate: true }),
+    cause: fc.record({ reason: fc.constantFrom(...CAUSES), message: fc.string() }),
+  },
+  { requiredKeys: ['kind', 'exitCode', 'oomKilled', 'at'] },
+);
 const anyFacts = fc.record({
   claimed: fc.boolean(),
   stopCause: fc.option(fc.constantFrom(...STOP_CAUSES)),
@@ -86,6 +101,17 @@ describe('the verdict on an attempt', () => {
     ['DEADLINE_EXCEEDED', { exit: exited(137, { at: new Date('2026-01-01T01:00:01Z') }) }],
   ])('tells %s apart', (reason, known) => {
     expect(judge(facts(known)).reason).toBe(reason);
+  });
+
+  test.each(CAUSES)('is %s where the backend was told so', (reason) => {
+    const cause = { reason, message: 'as the cluster says' };
+    const exit = exited(0, { kind: 'unstarted', exitCode: null, cause });
+    expect(judge(facts({ claimed: false, exit }))).toMatchObject({
+      status: reason === 'DEADLINE_EXCEEDED' ? 'TIMEOUT' : 'FAILED',
+      reason,
+      message: 'as the cluster says',
+      infrastructure: reason !== 'DEADLINE_EXCEEDED' && reason !== 'ADMISSION_DENIED',
+    });
   });
 });
 
