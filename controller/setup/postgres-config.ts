@@ -3,14 +3,32 @@ export const ROLE = 'wormhole';
 /** Name of the mapping in pg_ident.conf from that user to the role. */
 export const PEER_MAP = 'owner';
 
+/** Names the socket where nothing listens on TCP. */
+export const SOCKET_PORT = 5432;
+
+/** An address of this machine that the server also listens on. */
+export interface NetworkAddress {
+  readonly address: string;
+  readonly port: number;
+}
+
+/** @returns the whole pg_hba.conf: over the network only neighbours may come, and with a password. */
+export const accessConfig = (listen: NetworkAddress | undefined): string =>
+  `local all ${ROLE} peer map=${PEER_MAP}\n${listen === undefined ? '' : `host all ${ROLE} samenet scram-sha-256\n`}`;
+
 /**
  * @returns the whole postgresql.conf. It is written before every start, so a new version's settings reach old
  * data folders. Numbers suit one machine that also runs the containers.
  */
-export function serverConfig(options: { readonly socketDir: string; readonly durable: boolean }): string {
+export function serverConfig(options: {
+  readonly socketDir: string;
+  readonly durable: boolean;
+  readonly listen: NetworkAddress | undefined;
+}): string {
   const onlyIfDurable = options.durable ? 'on' : 'off';
   const settings: Readonly<Record<string, string | number>> = {
-    listen_addresses: '',
+    listen_addresses: options.listen?.address ?? '',
+    port: options.listen?.port ?? SOCKET_PORT,
     unix_socket_directories: `"${options.socketDir}"`,
     unix_socket_permissions: '0700',
     // Every BullMQ worker holds one connection.

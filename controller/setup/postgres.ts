@@ -1,6 +1,8 @@
 import { spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { chmod, chown, lstat, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { createServer, type AddressInfo } from 'node:net';
 import { userInfo } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -8,7 +10,14 @@ import pg from 'pg';
 import { messageOf, WormholeError } from '../errors.ts';
 import { assertReachable, serverAccount, type ServerAccount } from './postgres-account.ts';
 import { installPostgresBinaries, type PostgresBinaries } from './postgres-binaries.ts';
-import { PEER_MAP, ROLE, serverConfig } from './postgres-config.ts';
+import {
+  accessConfig,
+  PEER_MAP,
+  ROLE,
+  serverConfig,
+  SOCKET_PORT,
+  type NetworkAddress,
+} from './postgres-config.ts';
 import { commandOf } from './process-command.ts';
 
 export interface EmbeddedPostgresOptions {
@@ -23,6 +32,11 @@ export interface EmbeddedPostgresOptions {
    * @default true; false is faster, for tests and demonstrations
    */
   readonly durable?: boolean;
+  /**
+   * Where it listens for containers of this machine, on a free port and with a password made anew.
+   * @default - on its socket only
+   */
+  readonly listenAddress?: string;
 }
 
 /** A running PostgreSQL server of our own, on a Unix socket that only the user who started it can open. */
@@ -36,15 +50,16 @@ export interface EmbeddedPostgres {
   };
   /** The same as a URL. */
   readonly url: string;
+  /** A URL with a password for those who come over the network; present exactly with `listenAddress`. */
+  readonly networkUrl?: string;
   /** Ends all sessions and stops the server. A server that is gone is success. */
   stop(): Promise<void>;
 }
 
-/** Names the socket; nothing listens on TCP. */
-const PORT = 5432;
 const DATABASE = 'postgres';
 /** The kernel's limit is 107 bytes on Linux, 103 on macOS (unix(7), sockaddr_un). */
 const MAX_SOCKET_PATH_BYTES = 100;
+const LONGEST_SOCKET_NAME = '.s.PGSQL.65535';
 const START_TIMEOUT_MS = 60_000;
 const STOP_TIMEOUT_MS = 60_000;
 const READY_POLL_MS = 50;
@@ -68,17 +83,26 @@ export async function startPostgres(options: EmbeddedPostgresOptions): Promise<E
   }
   await giveTo(options.dir, account);
   await chmod(options.dir, 0o700);
-  const server = new Server(options.dir, await socketFolder(options.dir, account), binaries, account);
+  const listen =
+    options.listenAddress === undefined
+      ? undefined
+      : { address: options.listenAddress, port: await freePort(options.listenAddress) };
+  const socketDir = await socketFolder(options.dir, account);
+  const server = new Server({ dir: options.dir, socketDir, binaries, account, listen });
   await server.initialise(options.log);
+  // The port of one that runs already is its own.
+  if (listen !== undefined) await server.shutDown();
   if (await server.isRunning()) {
     options.log(`taking over the PostgreSQL that still runs in ${options.dir}`);
   } else {
     await server.start(options.durable ?? true);
   }
   await server.waitUntilReady();
+  const { host, port } = server.connection;
   return {
     connection: server.connection,
-    url: `postgresql://${ROLE}@localhost:${PORT}/${DATABASE}?host=${encodeURIComponent(server.connection.host)}`,
+    url: `postgresql://${ROLE}@localhost:${port}/${DATABASE}?host=${encodeURIComponent(host)}`,
+    ...(listen && { networkUrl: await openToNetwork(server, listen) }),
     stop: () => server.stop(),
   };
 }
@@ -92,20 +116,29 @@ class Server {
   readonly #logFile: string;
   readonly #binaries: PostgresBinaries;
   readonly #account: ServerAccount | undefined;
+  readonly #listen: NetworkAddress | undefined;
 
-  constructor(
-    dir: string,
-    socketDir: string,
-    binaries: PostgresBinaries,
-    account: ServerAccount | undefined,
-  ) {
-    this.connection = { host: socketDir, port: PORT, user: ROLE, database: DATABASE };
+  constructor(options: {
+    readonly dir: string;
+    readonly socketDir: string;
+    readonly binaries: PostgresBinaries;
+    readonly account: ServerAccount | undefined;
+    readonly listen: NetworkAddress | undefined;
+  }) {
+    const { dir, socketDir, listen } = options;
+    this.connection = {
+      host: socketDir,
+      port: listen?.port ?? SOCKET_PORT,
+      user: ROLE,
+      database: DATABASE,
+    };
     this.#dir = dir;
     this.#data = join(dir, 'data');
     this.#pidFile = join(this.#data, 'postmaster.pid');
     this.#logFile = join(dir, 'postgres.log');
-    this.#binaries = binaries;
-    this.#account = account;
+    this.#binaries = options.binaries;
+    this.#account = options.account;
+    this.#listen = listen;
   }
 
   /** Makes the data folder, unless there is one. A folder with its final name is always whole. */
@@ -145,11 +178,12 @@ class Server {
 
   async start(durable: boolean): Promise<void> {
     // PostgreSQL itself refuses to start when another program now has the process id in an old lock file.
-    const socket = join(this.connection.host, `.s.PGSQL.${PORT}`);
+    const { host, port } = this.connection;
+    const socket = join(host, `.s.PGSQL.${port}`);
     await Promise.all([this.#pidFile, socket, `${socket}.lock`].map((path) => rm(path, { force: true })));
     await Promise.all([
-      this.#write('postgresql.conf', serverConfig({ socketDir: this.connection.host, durable })),
-      this.#write('pg_hba.conf', `local all ${ROLE} peer map=${PEER_MAP}\n`),
+      this.#write('postgresql.conf', serverConfig({ socketDir: host, durable, listen: this.#listen })),
+      this.#write('pg_hba.conf', accessConfig(this.#listen)),
       this.#write('pg_ident.conf', `${PEER_MAP} "${userInfo().username}" ${ROLE}\n`),
     ]);
     await this.#pgCtl('start', START_TIMEOUT_MS, [`--log=${this.#logFile}`]);
@@ -179,13 +213,17 @@ class Server {
   }
 
   async stop(): Promise<void> {
+    await this.shutDown();
+    if (this.connection.host !== this.#dir) await rm(this.connection.host, { recursive: true, force: true });
+  }
+
+  async shutDown(): Promise<void> {
     try {
       if (await this.isRunning()) await this.#pgCtl('stop', STOP_TIMEOUT_MS, ['--mode=fast']);
     } catch (error) {
       // Somebody else may have stopped it first.
       if (await this.isRunning()) throw error;
     }
-    if (this.connection.host !== this.#dir) await rm(this.connection.host, { recursive: true, force: true });
   }
 
   async #pgCtl(command: string, timeoutMs: number, args: readonly string[]): Promise<void> {
@@ -225,13 +263,35 @@ class Server {
   }
 }
 
+/** Gives the role a new password. @returns how to connect with it. */
+async function openToNetwork(server: Server, { address, port }: NetworkAddress): Promise<string> {
+  const password = randomBytes(24).toString('base64url');
+  const client = new pg.Client(server.connection);
+  await client.connect();
+  try {
+    await client.query(`ALTER ROLE ${ROLE} PASSWORD ${client.escapeLiteral(password)}`);
+  } finally {
+    await client.end();
+  }
+  return `postgresql://${ROLE}:${password}@${address}:${port}/${DATABASE}`;
+}
+
+async function freePort(address: string): Promise<number> {
+  const server = createServer().listen(0, address);
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
 async function giveTo(path: string, account: ServerAccount | undefined): Promise<void> {
   if (account !== undefined) await chown(path, account.uid, account.gid);
 }
 
 /** @returns the folder for the socket: the server's own, unless its path is too long for a socket's address. */
 async function socketFolder(dir: string, account: ServerAccount | undefined): Promise<string> {
-  if (Buffer.byteLength(join(dir, `.s.PGSQL.${PORT}`)) <= MAX_SOCKET_PATH_BYTES) return dir;
+  if (Buffer.byteLength(join(dir, LONGEST_SOCKET_NAME)) <= MAX_SOCKET_PATH_BYTES) return dir;
   const short = `/tmp/wormhole-pg-${createHash('sha256').update(dir).digest('hex').slice(0, 16)}`;
   const made = await mkdir(short, { recursive: true, mode: 0o700 });
   if (made !== undefined) await giveTo(short, account);

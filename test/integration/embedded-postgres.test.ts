@@ -79,6 +79,26 @@ describe('the embedded PostgreSQL', () => {
     expect(await query(server, 'SHOW listen_addresses')).toEqual([{ listen_addresses: '' }]);
   });
 
+  test('lets in over the network who has the password, and nobody else', async () => {
+    const dir = join(folder, 'server');
+    const listenAddress = '127.0.0.1';
+    await startFromKilledProcess(dir);
+    const server = await startPostgres({
+      dir,
+      cacheDir,
+      durable: false,
+      listenAddress,
+      log: () => undefined,
+    });
+    running.push(server);
+    const url = new URL(server.networkUrl ?? '');
+    expect(url.hostname).toBe(listenAddress);
+    expect(await query({ ...server, url: url.href }, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+    url.password = 'guessed';
+    await expect(query({ ...server, url: url.href }, 'SELECT 1')).rejects.toThrow('password authentication');
+    expect(await query(server, 'SELECT 1 AS one')).toEqual([{ one: 1 }]);
+  });
+
   test('is durable unless it is told not to be', async () => {
     const dir = join(folder, 'durable');
     const durable = await startPostgres({ dir, cacheDir, log: () => undefined });
