@@ -89,10 +89,10 @@ export class Supervisor {
 
   async #admit(runId: RunId): Promise<Outcome> {
     const { pool, backend, log } = this.#options;
-    const claimToken = newToken();
+    const claimToken = backend.claimProof === 'token' ? newToken() : null;
     const admission = await admitRun(pool, runId, {
       backend: backend.name,
-      claimTokenHash: hashToken(claimToken),
+      claimTokenHash: claimToken === null ? null : hashToken(claimToken),
     });
     switch (admission.kind) {
       case 'admitted':

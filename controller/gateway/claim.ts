@@ -30,8 +30,8 @@ export async function claim(
   ref: AttemptRef,
   claimToken: string,
 ): Promise<ClaimResponse> {
-  const claimTokenHash = hashToken(claimToken);
-  const payload = await findClaimable(context.pool, ref, claimTokenHash);
+  const proof = { kind: 'token', hash: hashToken(claimToken) } as const;
+  const payload = await findClaimable(context.pool, ref, proof);
   if (payload === undefined) throw refused(ref);
   const definition = payload.definition as unknown as WorkflowDefinition;
   const keys = definition.steps.flatMap(({ action }) =>
@@ -42,7 +42,7 @@ export async function claim(
     context.egress(ref, payload.tenantId, payload.deadlineAt),
   ]);
   const reportToken = newToken();
-  const won = await claimRun(context.pool, ref, { claimTokenHash, reportTokenHash: hashToken(reportToken) });
+  const won = await claimRun(context.pool, ref, { proof, reportTokenHash: hashToken(reportToken) });
   if (!won) throw refused(ref);
   return {
     run: {

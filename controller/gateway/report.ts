@@ -85,7 +85,7 @@ export class Reports {
   }
 
   async #authenticate(ref: AttemptRef, reportToken: string): Promise<ReportingAttempt> {
-    const attempt = await findByReportToken(this.#pool, ref, hashToken(reportToken));
+    const attempt = await findByReportToken(this.#pool, ref, hashToken(reportToken), null);
     if (attempt === undefined) {
       throw new WormholeError(
         'TOKEN_REFUSED',

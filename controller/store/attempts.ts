@@ -2,6 +2,7 @@ import type { AttemptRef, RunId, TenantId } from '../model/ids.ts';
 import type { Json } from '../model/json.ts';
 import type { RunStatus } from '../model/run-status.ts';
 import type { RunResult, StopCause } from '../model/verdict.ts';
+import { PROVEN, proofValues, type ClaimProof } from './claim-proof.ts';
 import type { Queryable } from './database.ts';
 
 /** What the controller and the gateway need to know of a run's current attempt. */
@@ -47,11 +48,15 @@ export interface ReportingAttempt extends AttemptRef {
   readonly cancelRequested: boolean;
 }
 
-/** @returns the attempt whose claim answered with this token, or undefined. */
+/**
+ * @param podUid the pod that reports; null where its socket or its claim token is what tells it apart.
+ * @returns the attempt whose claim answered this pod with this token, or undefined.
+ */
 export async function findByReportToken(
   db: Queryable,
   ref: AttemptRef,
   reportTokenHash: Buffer,
+  podUid: string | null,
 ): Promise<ReportingAttempt | undefined> {
   const { rows } = await db.query<ReportingAttempt>(
     `SELECT r.id AS "runId", a.number AS attempt, r.tenant_id AS "tenantId", r.workflow_version_id AS "workflowVersionId",
@@ -60,8 +65,9 @@ export async function findByReportToken(
        a.log_bytes::float8 AS "logBytes", a.stop_cause AS "stopCause",
        r.cancel_requested_at IS NOT NULL AS "cancelRequested"
      FROM run_attempts a JOIN workflow_runs r ON r.id = a.run_id
-     WHERE a.run_id = $1 AND a.number = $2 AND a.report_token_hash = $3`,
-    [ref.runId, ref.attempt, reportTokenHash],
+     WHERE a.run_id = $1 AND a.number = $2 AND a.report_token_hash = $3
+       AND a.claimed_by IS NOT DISTINCT FROM $4`,
+    [ref.runId, ref.attempt, reportTokenHash, podUid],
   );
   return rows[0];
 }
@@ -138,19 +144,19 @@ export interface Payload extends AttemptRef {
   readonly deadlineAt: Date;
 }
 
-/** @returns the payload of an attempt that may still claim with this token, or undefined. Hands nothing out. */
+/** @returns the payload of an attempt that may still be claimed with this proof, or undefined. Hands nothing out. */
 export async function findClaimable(
   db: Queryable,
   ref: AttemptRef,
-  claimTokenHash: Buffer,
+  proof: ClaimProof,
 ): Promise<Payload | undefined> {
   const { rows } = await db.query<Payload>(
     `SELECT r.id AS "runId", r.attempt, r.tenant_id AS "tenantId", r.workflow_version_id AS "workflowVersionId",
        v.definition, r.input, r.deadline_at AS "deadlineAt"
      FROM workflow_runs r JOIN run_attempts a ON a.run_id = r.id AND a.number = r.attempt
        JOIN workflow_versions v ON v.id = r.workflow_version_id AND v.tenant_id = r.tenant_id
-     WHERE r.id = $1 AND r.attempt = $2 AND r.status = 'STARTING' AND a.claim_token_hash = $3 AND a.claimed_at IS NULL`,
-    [ref.runId, ref.attempt, claimTokenHash],
+     WHERE r.id = $1 AND r.attempt = $2 AND r.status = 'STARTING' AND ${PROVEN} AND a.claimed_at IS NULL`,
+    [ref.runId, ref.attempt, ...proofValues(proof)],
   );
   return rows[0];
 }

@@ -4,6 +4,7 @@ import type { Exit } from '../model/exit.ts';
 import type { AttemptRef, RunId, TenantId, WorkflowVersionId } from '../model/ids.ts';
 import { statusesBefore, type RunStatus, type StepStatus } from '../model/run-status.ts';
 import type { StopCause, Verdict } from '../model/verdict.ts';
+import { PROVEN, proofValues, type ClaimProof } from './claim-proof.ts';
 import { transaction, type Queryable } from './database.ts';
 
 /**
@@ -39,11 +40,14 @@ interface AdmittedRow {
   deadline_at: Date;
 }
 
-/** QUEUED → STARTING with a new attempt, if both caps have a free slot. A slot is a run in STARTING or RUNNING. */
+/**
+ * QUEUED → STARTING with a new attempt, if both caps have a free slot. A slot is a run in STARTING or RUNNING.
+ * @param attempt.claimTokenHash null: the attempt is claimed by its pod's own identity.
+ */
 export async function admitRun(
   pool: pg.Pool,
   runId: RunId,
-  attempt: { readonly backend: string; readonly claimTokenHash: Buffer },
+  attempt: { readonly backend: string; readonly claimTokenHash: Buffer | null },
 ): Promise<Admission> {
   return await transaction(pool, async (client) => {
     await client.query('SELECT pg_advisory_xact_lock($1)', [ADMISSION_LOCK]);
@@ -102,12 +106,12 @@ export async function recordContainer(db: Queryable, container: BackendAttempt):
 
 /**
  * STARTING → RUNNING: the claim, which hands the payload out at most once per attempt (promise 1). Of any number of
- * concurrent callers with the right token exactly one gets `true`.
+ * concurrent callers with a proof that holds exactly one gets `true`.
  */
 export async function claimRun(
   db: Queryable,
   ref: AttemptRef,
-  tokens: { readonly claimTokenHash: Buffer; readonly reportTokenHash: Buffer },
+  claim: { readonly proof: ClaimProof; readonly reportTokenHash: Buffer },
 ): Promise<boolean> {
   const { rowCount } = await db.query(
     `WITH claimed AS (
@@ -115,12 +119,18 @@ export async function claimRun(
        FROM run_attempts a
        WHERE r.id = $1 AND r.attempt = $2 AND r.status = 'STARTING' AND r.cancel_requested_at IS NULL
          AND r.deadline_at > clock_timestamp() AND a.run_id = r.id AND a.number = r.attempt
-         AND a.claim_token_hash = $3 AND a.claimed_at IS NULL AND a.stop_cause IS NULL AND a.ended_at IS NULL
+         AND ${PROVEN} AND a.claimed_at IS NULL AND a.stop_cause IS NULL AND a.ended_at IS NULL
        RETURNING r.id
      )
-     UPDATE run_attempts a SET claimed_at = clock_timestamp(), report_token_hash = $4
+     UPDATE run_attempts a SET claimed_at = clock_timestamp(), report_token_hash = $5, claimed_by = $6
      FROM claimed WHERE a.run_id = claimed.id AND a.number = $2`,
-    [ref.runId, ref.attempt, tokens.claimTokenHash, tokens.reportTokenHash],
+    [
+      ref.runId,
+      ref.attempt,
+      ...proofValues(claim.proof),
+      claim.reportTokenHash,
+      claim.proof.kind === 'pod' ? claim.proof.uid : null,
+    ],
   );
   return rowCount === 1;
 }

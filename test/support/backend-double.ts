@@ -49,8 +49,9 @@ export class BackendDouble implements Backend {
   }
 
   async #work(spec: AttemptSpec): Promise<void> {
-    const tokens = { claimTokenHash: hashToken(spec.claimToken ?? ''), reportTokenHash: hashToken('report') };
-    const claimed = await claimRun(this.#pool, spec, tokens).catch(() => false);
+    const proof = { kind: 'token', hash: hashToken(spec.claimToken ?? '') } as const;
+    const claim = { proof, reportTokenHash: hashToken('report') };
+    const claimed = await claimRun(this.#pool, spec, claim).catch(() => false);
     if (claimed) {
       this.executed.push(attemptName(spec));
       await sleep(this.#workMs);

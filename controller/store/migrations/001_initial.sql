@@ -78,13 +78,16 @@ CREATE TABLE run_attempts (
   number            integer NOT NULL CHECK (number > 0),
   backend           text NOT NULL,
   container_id      text,
-  claim_token_hash  bytea NOT NULL,
+  -- Null: claimed by a pod's own identity only.
+  claim_token_hash  bytea,
   report_token_hash bytea,
   report_sequence   integer NOT NULL DEFAULT 0,
   -- What its runner sent, of which the first LIMITS.logBytesPerRun were kept.
   log_bytes         bigint NOT NULL DEFAULT 0,
   created_at        timestamptz NOT NULL DEFAULT clock_timestamp(),
   claimed_at        timestamptz,
+  -- The uid of the pod that claimed it.
+  claimed_by        text,
   -- Why we ended the container, written before we do; the first cause stays.
   stop_cause        text CHECK (stop_cause IN ('CANCELED', 'DEADLINE_EXCEEDED', 'CLAIM_TIMEOUT')),
   -- The runner's last word.
@@ -95,7 +98,8 @@ CREATE TABLE run_attempts (
   oom_killed        boolean,
   reason            text,
   message           text,
-  PRIMARY KEY (run_id, number)
+  PRIMARY KEY (run_id, number),
+  CHECK ((claimed_by IS NOT NULL) = (claimed_at IS NOT NULL AND claim_token_hash IS NULL))
 );
 
 CREATE TABLE step_runs (

@@ -333,7 +333,7 @@ describe('report', () => {
     const allowed = Math.floor(LIMITS.logBytesPerRun / (8000 + 64));
     expect(rows[0]).toEqual({ lines: allowed, last: 3000 + (allowed - 400) - 1 });
     expect(lost.slice(lostBefore)).toEqual([600 - allowed]);
-    const attempt = await findByReportToken(pool, run, hashToken(run.token));
+    const attempt = await findByReportToken(pool, run, hashToken(run.token), null);
     expect(attempt?.logBytes).toBe(1000 * (8000 + 64) + 100 * 64);
   });
 

@@ -4,7 +4,14 @@ import { hashToken } from '../../../controller/gateway/tokens.ts';
 import type { AttemptRef, RunId } from '../../../controller/model/ids.ts';
 import { isTerminal } from '../../../controller/model/run-status.ts';
 import type { Verdict } from '../../../controller/model/verdict.ts';
-import { recordReport, type BatchRecord, type StepReport } from '../../../controller/store/attempts.ts';
+import {
+  findByReportToken,
+  findClaimable,
+  recordReport,
+  type BatchRecord,
+  type StepReport,
+} from '../../../controller/store/attempts.ts';
+import type { ClaimProof } from '../../../controller/store/claim-proof.ts';
 import { transaction } from '../../../controller/store/database.ts';
 import {
   admitRun,
@@ -22,7 +29,8 @@ import { makeTenant, queueRun } from '../../support/runs.ts';
 
 const { pool } = await cloneDatabase();
 const claimTokenHash = hashToken('claim');
-const tokens = { claimTokenHash, reportTokenHash: hashToken('report') };
+const reportTokenHash = hashToken('report');
+const withToken = { proof: { kind: 'token', hash: claimTokenHash }, reportTokenHash } as const;
 const success: Verdict = { status: 'SUCCESS', reason: null, message: null, infrastructure: false };
 const crashed: Verdict = { status: 'FAILED', reason: 'RUNNER_CRASHED', message: 'x', infrastructure: true };
 const canceled: Verdict = { status: 'CANCELED', reason: 'CANCELED', message: 'x', infrastructure: false };
@@ -60,35 +68,102 @@ describe('the claim', () => {
     await makeTenant(pool, 'claims', { maxConcurrent: 50 });
     for (let round = 0; round < 10; round += 1) {
       const ref = await admitted('claims');
-      const claims = await Promise.all(Array.from({ length: 20 }, () => claimRun(pool, ref, tokens)));
+      const claims = await Promise.all(Array.from({ length: 20 }, () => claimRun(pool, ref, withToken)));
       expect(claims.filter(Boolean)).toHaveLength(1);
-      expect(await claimRun(pool, ref, tokens)).toBe(false);
+      expect(await claimRun(pool, ref, withToken)).toBe(false);
     }
   });
 
   test('is refused with a wrong token, for another attempt, after a stop cause, a cancellation, the deadline or the end', async () => {
     await makeTenant(pool, 'refusals', { maxConcurrent: 50 });
     const ref = await admitted('refusals');
-    expect(await claimRun(pool, ref, { ...tokens, claimTokenHash: hashToken('other') })).toBe(false);
-    expect(await claimRun(pool, { ...ref, attempt: 2 }, tokens)).toBe(false);
+    expect(
+      await claimRun(pool, ref, { ...withToken, proof: { kind: 'token', hash: hashToken('other') } }),
+    ).toBe(false);
+    expect(await claimRun(pool, { ...ref, attempt: 2 }, withToken)).toBe(false);
     await requeueRun(pool, ref, crashed, null);
-    expect(await claimRun(pool, ref, tokens)).toBe(false);
+    expect(await claimRun(pool, ref, withToken)).toBe(false);
     await admit(ref.runId);
-    expect(await claimRun(pool, ref, tokens)).toBe(false);
+    expect(await claimRun(pool, ref, withToken)).toBe(false);
 
     const stopped = await admitted('refusals');
     await recordStopCause(pool, stopped, 'CLAIM_TIMEOUT');
-    expect(await claimRun(pool, stopped, tokens)).toBe(false);
+    expect(await claimRun(pool, stopped, withToken)).toBe(false);
 
     const toCancel = await admitted('refusals');
     await requestCancel(pool, toCancel.runId);
-    expect(await claimRun(pool, toCancel, tokens)).toBe(false);
+    expect(await claimRun(pool, toCancel, withToken)).toBe(false);
 
     const late = await admitted('refusals');
     await pool.query(`UPDATE workflow_runs SET deadline_at = now() - interval '1 second' WHERE id = $1`, [
       late.runId,
     ]);
-    expect(await claimRun(pool, late, tokens)).toBe(false);
+    expect(await claimRun(pool, late, withToken)).toBe(false);
+  });
+
+  test('with a token and by a pod are never mistaken for each other, and a pod is one of the run’s tenant', async () => {
+    const tenants = [
+      await makeTenant(pool, 'pods', { maxConcurrent: 1000 }),
+      await makeTenant(pool, 'strangers'),
+    ];
+    const byPod = (uid: string, tenant: number): ClaimProof => ({
+      kind: 'pod',
+      uid,
+      tenantId: tenants[tenant]!,
+    });
+    const token = fc.constantFrom('claim', 'other', '');
+    const proof: fc.Arbitrary<ClaimProof> = fc.oneof(
+      token.map((text) => ({ kind: 'token' as const, hash: hashToken(text) })),
+      fc
+        .record({ uid: fc.constantFrom('pod-a', 'pod-b'), tenant: fc.constantFrom(0, 1) })
+        .map(({ uid, tenant }) => byPod(uid, tenant)),
+    );
+    await fc.assert(
+      fc.asyncProperty(fc.boolean(), fc.array(proof, { maxLength: 6 }), async (hasToken, proofs) => {
+        const runId = await queueRun(pool, 'pods');
+        await admitRun(pool, runId, {
+          backend: hasToken ? 'docker' : 'kubernetes',
+          claimTokenHash: hasToken ? claimTokenHash : null,
+        });
+        const ref = { runId, attempt: 1 };
+        const holds = (p: ClaimProof): boolean =>
+          p.kind === 'token'
+            ? hasToken && p.hash.equals(claimTokenHash)
+            : !hasToken && p.tenantId === tenants[0];
+        const first = proofs.findIndex(holds);
+        for (const [index, p] of proofs.entries()) {
+          const open = first === -1 || index <= first;
+          expect((await findClaimable(pool, ref, p)) !== undefined).toBe(open && holds(p));
+          expect(await claimRun(pool, ref, { proof: p, reportTokenHash })).toBe(index === first);
+        }
+        const winner = proofs[first];
+        const pod = winner?.kind === 'pod' ? winner.uid : null;
+        for (const uid of [null, 'pod-a', 'pod-b']) {
+          const found = await findByReportToken(pool, ref, reportTokenHash, uid);
+          expect(found !== undefined).toBe(winner !== undefined && uid === pod);
+        }
+        await finishRun(pool, ref, success, null);
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  test('of a pod is one pod’s, however many ask at the same time', async () => {
+    const tenantId = await makeTenant(pool, 'races', { maxConcurrent: 50 });
+    const runId = await queueRun(pool, 'races');
+    await admitRun(pool, runId, { backend: 'kubernetes', claimTokenHash: null });
+    const uids = Array.from({ length: 20 }, (_, i) => `pod-${i}`);
+    const claims = await Promise.all(
+      uids.map((uid) =>
+        claimRun(pool, { runId, attempt: 1 }, { proof: { kind: 'pod', uid, tenantId }, reportTokenHash }),
+      ),
+    );
+    expect(claims.filter(Boolean)).toHaveLength(1);
+    const { rows } = await pool.query<{ claimed_by: string }>(
+      'SELECT claimed_by FROM run_attempts WHERE run_id = $1',
+      [runId],
+    );
+    expect(rows).toEqual([{ claimed_by: uids[claims.indexOf(true)] }]);
   });
 });
 
@@ -167,7 +242,7 @@ describe('a run', () => {
   test('that was claimed is not ended for not claiming', async () => {
     await makeTenant(pool, 'claimed');
     const ref = await admitted('claimed');
-    expect(await claimRun(pool, ref, tokens)).toBe(true);
+    expect(await claimRun(pool, ref, withToken)).toBe(true);
     expect(await recordStopCause(pool, ref, 'CLAIM_TIMEOUT')).toBeNull();
     expect(await recordStopCause(pool, ref, 'CANCELED')).toBe('CANCELED');
     expect(await recordStopCause(pool, ref, 'CLAIM_TIMEOUT')).toBeNull();
@@ -184,7 +259,7 @@ describe('a run', () => {
       const tenant = `locks-${end.name.toLowerCase()}`;
       await makeTenant(pool, tenant);
       const ref = await admitted(tenant);
-      await claimRun(pool, ref, tokens);
+      await claimRun(pool, ref, withToken);
       await recordReport(pool, ref, batch(1, running('a', 0), running('b', 1)));
       // Whoever gets to step "b" waits there, with all the locks it took on the way.
       const [ended, reported] = await transaction(pool, async (client) => {
@@ -221,7 +296,7 @@ describe('a run', () => {
                 await admit(runId);
                 break;
               case 'claim':
-                await claimRun(pool, ref, tokens);
+                await claimRun(pool, ref, withToken);
                 break;
               case 'requeue':
                 await requeueRun(pool, ref, crashed, null);
