@@ -15,9 +15,13 @@ export interface RunLimits {
   readonly tmpMb: number;
 }
 
-/** Everything a backend needs to start one attempt. Never a payload, never a credential of the tenant. */
-export interface AttemptSpec extends AttemptRef {
+/** An attempt and whose it is: with both, a backend finds it without having seen it before. */
+export interface TenantAttempt extends AttemptRef {
   readonly tenantId: TenantId;
+}
+
+/** Everything a backend needs to start one attempt. Never a payload, never a credential of the tenant. */
+export interface AttemptSpec extends TenantAttempt {
   readonly workflowVersionId: WorkflowVersionId;
   readonly limits: RunLimits;
   /** When the run must have ended. */
@@ -30,8 +34,7 @@ export interface AttemptSpec extends AttemptRef {
 }
 
 /** What the backend sees of one attempt: a live container, or one that ended and still waits for `remove`. */
-export interface BackendAttempt extends AttemptRef {
-  readonly tenantId: TenantId;
+export interface BackendAttempt extends TenantAttempt {
   /** The container's id or the Job's uid. */
   readonly containerId: string;
   /** `created`: it needs another `start`. `pending`: it will run without one. */
@@ -56,7 +59,9 @@ export interface Backend {
   readonly claimProof: 'token' | 'pod';
 
   /**
-   * Starts the attempt's container, or returns the one that is already there.
+   * Starts the attempt's container, or returns the one that is already there, in whatever state it is by now. Where the
+   * cluster does the rest it returns as soon as that is certain (`pending`), and a start that fails there, e.g. for want of
+   * the image, is observed as the attempt's end.
    * @throws {BackendError} with a `reason` and whether another attempt may help.
    */
   start(spec: AttemptSpec): Promise<BackendAttempt>;
@@ -65,15 +70,31 @@ export interface Backend {
    * Makes the platform's side of a live attempt work again after the controller was restarted.
    * A no-op where nothing of it lives in the controller.
    */
-  adopt(ref: AttemptRef): Promise<void>;
+  adopt(ref: TenantAttempt): Promise<void>;
 
-  /** Ends the container: SIGTERM, after `graceMs` SIGKILL. A container that is gone is success. */
-  stop(ref: AttemptRef, options: { readonly graceMs: number }): Promise<void>;
+  /**
+   * Ends the container: SIGTERM, after `graceMs` SIGKILL. May return before it has ended: the end is observed.
+   * A container that is gone is success.
+   */
+  stop(ref: TenantAttempt, options: { readonly graceMs: number }): Promise<void>;
 
-  /** Removes all that `start` made. Called once the end was recorded. What is gone is success. */
-  remove(ref: AttemptRef): Promise<void>;
+  /**
+   * Sees to it that nothing stays of what `start` made, and lists the attempt no more. Called once the end was recorded.
+   * What is gone is success; what the platform below removes by itself soon needs no help.
+   */
+  remove(ref: TenantAttempt): Promise<void>;
 
-  /** @returns all attempts of this platform instance that the backend knows, ended ones included. */
+  /**
+   * Looks one attempt up: a live run is given up for lost on this answer, so it never comes from a view that may be stale.
+   * @returns the attempt as it is now, or undefined when there is nothing of it.
+   * @throws when that cannot be told now.
+   */
+  find(ref: TenantAttempt): Promise<BackendAttempt | undefined>;
+
+  /**
+   * @returns all attempts of this platform instance that the backend knows, ended ones included until they are removed. It
+   * may lag behind, but what `start` returned is in it.
+   */
   list(): Promise<BackendAttempt[]>;
 
   /**

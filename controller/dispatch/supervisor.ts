@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Logger } from 'pino';
-import type { Backend, BackendAttempt } from '../backends/types.ts';
+import type { Backend, BackendAttempt, TenantAttempt } from '../backends/types.ts';
 import { BackendError, messageOf } from '../errors.ts';
 import { hashToken, newToken } from '../gateway/tokens.ts';
 import type { Exit } from '../model/exit.ts';
@@ -135,8 +135,7 @@ export class Supervisor {
   async #takeOver(attempt: LiveAttempt): Promise<Outcome> {
     const { backend, ends, log } = this.#options;
     const end = ends.expect(attempt);
-    const containers = await backend.list();
-    const container = containers.find((c) => c.runId === attempt.runId && c.attempt === attempt.attempt);
+    const container = await backend.find(attempt);
     if (container === undefined) ends.ended(attempt, lostExit());
     else if (container.exit !== undefined) ends.ended(attempt, container.exit);
     // Created but never started: its start was interrupted, and the claim token is gone with whoever made it.
@@ -205,7 +204,7 @@ export class Supervisor {
   }
 
   /** Ends the container, again and again until it has ended: the engine may be away for a while. */
-  async #stop(ref: AttemptRef, cause: StopCause | null, graceMs: number, over: AbortSignal): Promise<void> {
+  async #stop(ref: TenantAttempt, cause: StopCause | null, graceMs: number, over: AbortSignal): Promise<void> {
     const { pool, backend, log } = this.#options;
     while (!over.aborted) {
       try {
@@ -223,7 +222,7 @@ export class Supervisor {
     }
   }
 
-  async #conclude(ref: AttemptRef, exit: Exit): Promise<Outcome> {
+  async #conclude(ref: TenantAttempt, exit: Exit): Promise<Outcome> {
     const live = await findLiveAttempt(this.#options.pool, ref.runId);
     if (live?.attempt !== ref.attempt) {
       await this.#remove(ref);
@@ -232,7 +231,7 @@ export class Supervisor {
     return await this.#settle(ref, judge({ ...live, exit }), exit);
   }
 
-  async #settle(ref: AttemptRef, verdict: Verdict, exit: Exit | null): Promise<Outcome> {
+  async #settle(ref: TenantAttempt, verdict: Verdict, exit: Exit | null): Promise<Outcome> {
     const { pool, policy, log } = this.#options;
     const live = await findLiveAttempt(pool, ref.runId);
     if (live?.attempt !== ref.attempt) return { kind: 'ended' };
@@ -252,7 +251,7 @@ export class Supervisor {
   }
 
   /** What cannot be removed now is removed by reconciliation. */
-  async #remove(ref: AttemptRef): Promise<void> {
+  async #remove(ref: TenantAttempt): Promise<void> {
     this.#options.ends.forget(ref);
     try {
       await this.#options.backend.remove(ref);

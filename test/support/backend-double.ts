@@ -91,6 +91,10 @@ export class BackendDouble implements Backend {
     return Promise.resolve();
   }
 
+  find(ref: AttemptRef): Promise<BackendAttempt | undefined> {
+    return Promise.resolve(this.#alive.get(attemptName(ref)));
+  }
+
   list(): Promise<BackendAttempt[]> {
     return Promise.resolve([...this.#alive.values()]);
   }

@@ -88,7 +88,7 @@ export class DockerBackend implements Backend {
   }
 
   async stop(ref: AttemptRef, options: { readonly graceMs: number }): Promise<void> {
-    const info = await this.#find(ref);
+    const info = await this.#lookUp(ref);
     if (info === undefined) return;
     const container = this.#container(info.Id);
     // 304 and 409: it ended in the meantime.
@@ -107,7 +107,7 @@ export class DockerBackend implements Backend {
   }
 
   async remove(ref: AttemptRef): Promise<void> {
-    const info = await this.#find(ref);
+    const info = await this.#lookUp(ref);
     await Promise.all([
       // 409: another removal of it is under way.
       info === undefined
@@ -123,6 +123,11 @@ export class DockerBackend implements Backend {
       this.#options.channels.close(ref),
     ]);
     await this.#folders.remove(ref);
+  }
+
+  async find(ref: AttemptRef): Promise<BackendAttempt | undefined> {
+    const info = await this.#lookUp(ref);
+    return info && attemptOf(info);
   }
 
   async list(): Promise<BackendAttempt[]> {
@@ -162,7 +167,7 @@ export class DockerBackend implements Backend {
 
   /** @returns the last lines that the attempt's container printed, for the diagnosis of a crash; empty when it is gone. */
   async outputTail(ref: AttemptRef, lines = 20): Promise<string> {
-    const info = await this.#find(ref);
+    const info = await this.#lookUp(ref);
     if (info === undefined) return '';
     const framed = await accepting(
       [404, 409],
@@ -236,7 +241,7 @@ export class DockerBackend implements Backend {
   }
 
   /** @returns the attempt's container, or undefined when there is none, or one that is not ours to touch. */
-  async #find(ref: AttemptRef): Promise<ContainerInspectInfo | undefined> {
+  async #lookUp(ref: AttemptRef): Promise<ContainerInspectInfo | undefined> {
     const info = await this.#inspect(containerName(this.#options.instance, ref));
     return info !== undefined && this.#isOurs(info, ref) ? info : undefined;
   }
