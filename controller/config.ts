@@ -6,7 +6,9 @@ import { z } from 'zod';
 import { checked } from './config-problems.ts';
 import { internalServiceSchema, type InternalService } from './egress/internal-service.ts';
 import { messageOf, WormholeError } from './errors.ts';
+import { kubernetesSchema, type KubernetesConfig } from './kubernetes-config.ts';
 import { tenantSchema, type Tenant } from './model/tenant.ts';
+import { withSecretFiles } from './secret-files.ts';
 import { defaultPaths, type Paths } from './setup/paths.ts';
 
 /** The declared file that is read when none is named. */
@@ -35,6 +37,7 @@ const declaredSchema = z
     logRetentionDays: z.int().min(1).max(3650).default(30),
     claimTimeoutMs: z.int().min(1000).max(3_600_000).default(60_000),
     retry: retrySchema.prefault({}),
+    kubernetes: kubernetesSchema.optional(),
   })
   .superRefine((declared, context) => {
     refuseTwice(
@@ -43,13 +46,19 @@ const declaredSchema = z
       'id',
       declared.tenants.map(({ id }) => id),
     );
-    refuseTwice(
-      context,
-      'internalServices',
-      'host',
-      declared.internalServices.map(({ host, port: listed }) => `${host}:${listed}`),
-    );
+    refuseTwice(context, 'internalServices', 'host', declared.internalServices.map(serviceName));
+    const unschedulableTimeoutMs = declared.kubernetes?.unschedulableTimeoutMs ?? 0;
+    if (unschedulableTimeoutMs >= declared.claimTimeoutMs) {
+      context.addIssue({
+        code: 'custom',
+        path: ['kubernetes', 'unschedulableTimeoutMs'],
+        input: unschedulableTimeoutMs,
+        message: `less than claimTimeoutMs, which is ${declared.claimTimeoutMs}`,
+      });
+    }
   });
+
+const serviceName = ({ host, port }: InternalService): string => `${host}:${port}`;
 
 /** The keys of `wormhole.yaml`, at its top level. */
 export const DECLARED_KEYS = Object.keys(declaredSchema.shape);
@@ -64,12 +73,33 @@ const urlWith = (...protocols: string[]) =>
 const folder = z.string().refine(isAbsolute, 'an absolute path');
 const imageName = z.string().regex(/^[\w][\w./:@-]{0,511}$/, 'an image reference such as name:tag');
 
+const GRANT_KEY_BYTES = 32;
+const SERVICES_VARIABLE = 'WORMHOLE_INTERNAL_SERVICES';
+
+const jsonText = z.string().transform((text, context): unknown => {
+  try {
+    return JSON.parse(text);
+  } catch {
+    // Not shown: it says where things are.
+    context.addIssue({ code: 'custom', input: [], message: 'a JSON list like internalServices' });
+    return z.NEVER;
+  }
+});
+
 const environmentSchema = z.object({
   DATABASE_URL: urlWith('postgres:', 'postgresql:').optional(),
   REDIS_URL: urlWith('redis:', 'rediss:').optional(),
   MONGODB_URL: urlWith('mongodb:', 'mongodb+srv:').optional(),
   DOCKER_HOST: urlWith('unix:', 'tcp:').optional(),
   WORMHOLE_ENCRYPTION_KEYS: z.string().optional(),
+  WORMHOLE_EGRESS_GRANT_KEY: z
+    .string()
+    .regex(/^[A-Za-z0-9+/]{43}=$/, `${GRANT_KEY_BYTES} bytes in base64`)
+    .optional(),
+  [SERVICES_VARIABLE]: jsonText.pipe(z.array(internalServiceSchema).max(1000)).default([]),
+  WORMHOLE_SECRETS_DIR: folder.optional(),
+  WORMHOLE_TLS_DIR: folder.default('/run/secrets/wormhole-tls'),
+  WORMHOLE_PROBE_PORT: z.coerce.number().pipe(z.int().min(0).max(65_535)).default(8081),
   WORMHOLE_STATE_DIR: folder.optional(),
   WORMHOLE_CACHE_DIR: folder.optional(),
   WORMHOLE_RUN_DIR: folder
@@ -93,6 +123,7 @@ const SECRET_VARIABLES: ReadonlySet<string> = new Set([
   'MONGODB_URL',
   'DOCKER_HOST',
   'WORMHOLE_ENCRYPTION_KEYS',
+  'WORMHOLE_EGRESS_GRANT_KEY',
 ]);
 
 /** Where things are: what the environment says, checked and with all defaults filled in. */
@@ -107,6 +138,14 @@ export interface Environment {
   readonly dockerHost: string | undefined;
   /** The key ring that seals credentials, as text; unset: one is made under `paths.stateDir`. */
   readonly encryptionKeys: string | undefined;
+  /** The key that the gateway signs egress grants with, in base64; unset: derived from the encryption keys. */
+  readonly egressGrantKey: string | undefined;
+  /** Added to the declared ones. */
+  readonly internalServices: readonly InternalService[];
+  /** In a cluster: the folder with the gateway's certificate, its key and its authority. */
+  readonly tlsDir: string;
+  /** In a cluster: where liveness and readiness are told; 0 is any free port. */
+  readonly probePort: number;
   readonly paths: Paths;
   /** Where the per-run folders with their two sockets are made. */
   readonly runDir: string;
@@ -124,7 +163,6 @@ export interface PlatformConfig extends Environment {
   /** Runs in STARTING or RUNNING at once, of all tenants together. */
   readonly maxConcurrent: number;
   readonly tenants: readonly Tenant[];
-  readonly internalServices: readonly InternalService[];
   /** Log lines are kept for this many days. */
   readonly logRetentionDays: number;
   /** A container that has not claimed its payload after this long is given up. */
@@ -136,6 +174,8 @@ export interface PlatformConfig extends Environment {
     readonly initialDelayMs: number;
     readonly maxDelayMs: number;
   };
+  /** The cluster that runs get their pods in; unset: they get containers of this machine. */
+  readonly kubernetes: KubernetesConfig | undefined;
   /** Nothing needs to survive: the embedded PostgreSQL may skip fsync. */
   readonly ephemeral: boolean;
 }
@@ -147,7 +187,7 @@ type Variables = Readonly<Record<string, string | undefined>>;
  * @throws {WormholeError} CONFIG_INVALID, naming every wrong variable and what is allowed, never a secret value.
  */
 export function loadEnvironment(from: Variables = process.env): Environment {
-  const env = withoutEmpty(from);
+  const env = withoutEmpty(withSecretFiles(withoutEmpty(from), ENVIRONMENT_VARIABLES));
   const variables = checked(environmentSchema, env, 'the environment', SECRET_VARIABLES);
   const isRoot = process.getuid?.() === 0;
   return {
@@ -156,6 +196,10 @@ export function loadEnvironment(from: Variables = process.env): Environment {
     mongodbUrl: variables.MONGODB_URL,
     dockerHost: variables.DOCKER_HOST,
     encryptionKeys: variables.WORMHOLE_ENCRYPTION_KEYS,
+    egressGrantKey: variables.WORMHOLE_EGRESS_GRANT_KEY,
+    internalServices: variables[SERVICES_VARIABLE],
+    tlsDir: variables.WORMHOLE_TLS_DIR,
+    probePort: variables.WORMHOLE_PROBE_PORT,
     paths: defaultPaths(env, isRoot),
     runDir: variables.WORMHOLE_RUN_DIR ?? defaultRunDir(env, isRoot),
     runnerImage: variables.WORMHOLE_RUNNER_IMAGE,
@@ -178,7 +222,20 @@ export interface ConfigSource {
  *   allowed.
  */
 export function loadConfig(source: ConfigSource = {}): PlatformConfig {
-  return { ...loadEnvironment(source.env), ...readDeclared(source.file), ephemeral: false };
+  const environment = loadEnvironment(source.env);
+  const { kubernetes, ...declared } = readDeclared(source.file);
+  const internalServices = [...declared.internalServices, ...environment.internalServices];
+  const [twice] = internalServices.filter(
+    (service, index) =>
+      internalServices.findIndex((one) => serviceName(one) === serviceName(service)) < index,
+  );
+  if (twice !== undefined) {
+    throw new WormholeError(
+      'CONFIG_INVALID',
+      `the environment: ${SERVICES_VARIABLE}: "${serviceName(twice)}" is there twice, or declared too; allowed: a host and port used only once`,
+    );
+  }
+  return { ...environment, ...declared, internalServices, kubernetes, ephemeral: false };
 }
 
 function readDeclared(file: string | undefined): z.infer<typeof declaredSchema> {

@@ -21,6 +21,8 @@ export const ephemeralConfig = (
   redisUrl: undefined,
   mongodbUrl: undefined,
   encryptionKeys: undefined,
+  egressGrantKey: undefined,
+  kubernetes: undefined,
   paths: { ...environment.paths, stateDir: folder.path },
   runDir: join(folder.path, 'run'),
   ephemeral: true,

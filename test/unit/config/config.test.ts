@@ -1,9 +1,14 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { loadConfig, loadEnvironment, type PlatformConfig } from '../../../controller/config.ts';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import {
+  loadConfig,
+  loadEnvironment,
+  type Environment,
+  type PlatformConfig,
+} from '../../../controller/config.ts';
 import { WormholeError } from '../../../controller/errors.ts';
 
 let folder: string;
@@ -159,4 +164,116 @@ describe('the environment', () => {
       expect(error.message).not.toContain('hunter2');
     },
   );
+});
+
+describe('the section kubernetes', () => {
+  const image = `registry.example/wormhole-runner@sha256:${'a'.repeat(64)}`;
+
+  test('needs the runner image only', () => {
+    expect(load('').kubernetes).toBeUndefined();
+    expect(load(`kubernetes: { runnerImage: ${image} }`).kubernetes).toEqual({
+      platformNamespace: 'wormhole-system',
+      tenantNamespacePrefix: 'wormhole-run',
+      runnerImage: image,
+      allowImageTag: false,
+      gateway: { service: 'wormhole-gateway', port: 8443, audience: 'wormhole-gateway' },
+      egressProxy: { service: 'wormhole-egress-proxy', port: 3128 },
+      placement: {},
+      unschedulableTimeoutMs: 30_000,
+    });
+  });
+
+  test.each([
+    ['{}', 'kubernetes.runnerImage: is missing'],
+    ['{ runnerImage: "runner:dev" }', 'kubernetes.runnerImage: is "runner:dev"; allowed: an image by digest'],
+    ['{ runnerImage: "runner:dev", allowImageTag: true, pool: 1 }', 'kubernetes: has no key "pool"'],
+    [
+      `{ runnerImage: "${image}", tenantNamespacePrefix: wormhole-runner }`,
+      'kubernetes.tenantNamespacePrefix: is "wormhole-runner"; allowed: at most 12',
+    ],
+    [
+      `{ runnerImage: "${image}", placement: { tolerations: [{ operator: Exists }] } }`,
+      'kubernetes.placement.tolerations[0].key: is missing',
+    ],
+    [
+      `{ runnerImage: "${image}", placement: { hostUsers: true } }`,
+      'kubernetes.placement.hostUsers: is true',
+    ],
+    [
+      `{ runnerImage: "${image}", unschedulableTimeoutMs: 60000 }`,
+      'kubernetes.unschedulableTimeoutMs: is 60000; allowed: less than claimTimeoutMs, which is 60000',
+    ],
+  ])('refuses %j', (yaml, message) => {
+    expect(refusal(() => load(`kubernetes: ${yaml}`)).message).toContain(message);
+  });
+});
+
+describe('WORMHOLE_INTERNAL_SERVICES', () => {
+  const service = { host: 'crm.internal', port: 80, address: '10.1.2.3', targetPort: 8080 };
+  const declared = `internalServices: [${JSON.stringify(service)}]`;
+
+  test('is added to what is declared', () => {
+    const other = { ...service, port: 81 };
+    const { internalServices } = load(declared, { WORMHOLE_INTERNAL_SERVICES: JSON.stringify([other]) });
+    expect(internalServices).toEqual([service, other]);
+  });
+
+  test.each([
+    ['[{', 'a JSON list like internalServices'],
+    ['[{"host":"crm"}]', 'WORMHOLE_INTERNAL_SERVICES[0].port: is missing'],
+    [JSON.stringify([service]), 'WORMHOLE_INTERNAL_SERVICES: "crm.internal:80" is there twice'],
+  ])('refuses %s', (value, message) => {
+    const error = refusal(() => load(declared, { WORMHOLE_INTERNAL_SERVICES: value }));
+    expect(error.code).toBe('CONFIG_INVALID');
+    expect(error.message).toContain(message);
+  });
+});
+
+describe('WORMHOLE_SECRETS_DIR', () => {
+  let secrets: string;
+  beforeEach(() => {
+    secrets = mkdtempSync(join(folder, 'secrets-'));
+  });
+  const write = (name: string, text: string): void => writeFileSync(join(secrets, name), text);
+  const read = (env: Record<string, string> = {}): Environment =>
+    loadEnvironment({ ...env, WORMHOLE_SECRETS_DIR: secrets });
+
+  test('has a file for each variable, read like the variable', () => {
+    const key = Buffer.alloc(32, 1).toString('base64');
+    write('DATABASE_URL', 'postgres://db/wormhole\n');
+    write('WORMHOLE_EGRESS_GRANT_KEY', key);
+    write('REDIS_URL', '');
+    mkdirSync(join(secrets, '..data'));
+    expect(read()).toMatchObject({
+      databaseUrl: 'postgres://db/wormhole',
+      egressGrantKey: key,
+      redisUrl: undefined,
+    });
+  });
+
+  test('refuses a variable that is set both ways', () => {
+    write('DATABASE_URL', 'postgres://root:hunter2@db/wormhole');
+    const { message } = refusal(() => read({ DATABASE_URL: 'postgres://root:hunter2@db/wormhole' }));
+    expect(message).toContain('DATABASE_URL: is set, and');
+    expect(message).not.toContain('hunter2');
+  });
+
+  test('refuses a file that is no variable', () => {
+    write('DATABSE_URL', 'postgres://root:hunter2@db/wormhole');
+    const { message } = refusal(() => read());
+    expect(message).toContain('DATABSE_URL: is not named as a variable');
+    expect(message).not.toContain('hunter2');
+  });
+
+  test.each(['DATABASE_URL', 'WORMHOLE_EGRESS_GRANT_KEY'])('never shows a wrong %s', (name) => {
+    write(name, 'mysql://root:hunter2@db');
+    const { message } = refusal(() => read());
+    expect(message).toContain(name);
+    expect(message).not.toContain('hunter2');
+  });
+
+  test('must exist', () => {
+    rmSync(secrets, { recursive: true });
+    expect(refusal(() => read()).message).toContain('WORMHOLE_SECRETS_DIR');
+  });
 });
