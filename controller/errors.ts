@@ -17,6 +17,8 @@ export const ERROR_CODES = {
   TOKEN_REFUSED: { status: 401, exitCode: 1 },
   CLAIM_REFUSED: { status: 409, exitCode: 1 },
   ATTEMPT_ENDED: { status: 410, exitCode: 1 },
+  TOO_MANY_REQUESTS: { status: 429, exitCode: 1 },
+  IDENTITY_UNAVAILABLE: { status: 503, exitCode: 5 },
   EGRESS_DENIED: { status: 403, exitCode: 1 },
   CREDENTIALS_UNAVAILABLE: { status: 502, exitCode: 1 },
   ENCRYPTION_KEY_INVALID: { status: 500, exitCode: 2 },

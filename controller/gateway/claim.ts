@@ -4,6 +4,7 @@ import type { AttemptRef, TenantId } from '../model/ids.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { WorkflowDefinition } from '../model/workflow-definition.ts';
 import { findClaimable } from '../store/attempts.ts';
+import type { ClaimProof } from '../store/claim-proof.ts';
 import { claimRun } from '../store/run-transitions.ts';
 import type { ClaimedConnection, ClaimResponse } from './messages.ts';
 import { hashToken, newToken } from './tokens.ts';
@@ -28,9 +29,8 @@ export interface ClaimContext {
 export async function claim(
   context: ClaimContext,
   ref: AttemptRef,
-  claimToken: string,
+  proof: ClaimProof,
 ): Promise<ClaimResponse> {
-  const proof = { kind: 'token', hash: hashToken(claimToken) } as const;
   const payload = await findClaimable(context.pool, ref, proof);
   if (payload === undefined) throw refused(ref);
   const definition = payload.definition as unknown as WorkflowDefinition;
@@ -69,5 +69,5 @@ export async function claim(
 const refused = (ref: AttemptRef): WormholeError =>
   new WormholeError(
     'CLAIM_REFUSED',
-    `attempt ${ref.attempt} of run ${ref.runId} cannot be claimed: it was claimed before, has ended, or the token is wrong`,
+    `attempt ${ref.attempt} of run ${ref.runId} cannot be claimed: it was claimed before, has ended, or is not this container's`,
   );

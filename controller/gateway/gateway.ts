@@ -4,18 +4,25 @@ import fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
 import { messageOf, WormholeError } from '../errors.ts';
-import type { AttemptRef } from '../model/ids.ts';
+import { attemptName, type AttemptRef } from '../model/ids.ts';
 import { LIMITS } from '../model/limits.ts';
+import type { ClaimProof } from '../store/claim-proof.ts';
 import { isDatabaseUnavailable } from '../store/database.ts';
 import { claim, type ClaimContext } from './claim.ts';
+import type { PodIdentity, RunnerIdentity } from './identity.ts';
 import { claimRequestSchema, reportSchema, resultSchema } from './messages.ts';
 import type { Reports } from './report.ts';
+import { listenOnTls, type TlsListener, type TlsListenerOptions } from './tls-listener.ts';
+import { hashToken } from './tokens.ts';
+import { Turns } from './turns.ts';
 
 /** A runner sends small requests often; one that stalls is cut off. */
 const REQUEST_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 60_000;
 /** One runner needs one connection; a few more for one that is being replaced. */
 const MAX_CONNECTIONS = 8;
+/** Requests of one attempt that wait for the one before them, or are that one. */
+const MAX_REQUESTS = 8;
 
 /**
  * The run gateway: `claim`, `report` and `result` (docs/gateway-protocol.md). It keeps nothing in memory that
@@ -23,7 +30,8 @@ const MAX_CONNECTIONS = 8;
  */
 export class Gateway {
   readonly #app: FastifyInstance;
-  readonly #identities = new WeakMap<IncomingMessage, AttemptRef>();
+  readonly #identities = new WeakMap<IncomingMessage, RunnerIdentity>();
+  readonly #refusals = new WeakMap<IncomingMessage, Error>();
   readonly #handled = new WeakMap<IncomingMessage, Promise<object>>();
 
   constructor(context: ClaimContext, reports: Reports, log: Logger) {
@@ -41,13 +49,18 @@ export class Gateway {
         void reply.header('retry-after', Math.ceil(known.retryAfterMs / 1000));
       void reply.status(known.status).send({ error: { code: known.code, message: known.message } });
     });
-    this.#route('/v1/claim', async (ref, token, body) => {
+    // Before a byte of the body is read.
+    this.#app.addHook('onRequest', ({ raw }, _reply, done) => done(this.#refusals.get(raw)));
+    this.#route('/v1/claim', async (from, request, body) => {
+      const proof = proofOf(from, request);
       parse(claimRequestSchema, body);
-      return await claim(context, ref, token);
+      return await claim(context, from, proof);
     });
-    this.#route('/v1/report', (ref, token, body) => reports.report(ref, token, parse(reportSchema, body)));
-    this.#route('/v1/result', async (ref, token, body) => {
-      await reports.result(ref, token, parse(resultSchema, body));
+    this.#route('/v1/report', (from, request, body) =>
+      reports.report(from, bearer(request), parse(reportSchema, body)),
+    );
+    this.#route('/v1/result', async (from, request, body) => {
+      await reports.result(from, bearer(request), parse(resultSchema, body));
       return {};
     });
   }
@@ -64,7 +77,7 @@ export class Gateway {
     const server = createServer(
       { requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS },
       (request, response) => {
-        previous = previous.then(() => this.#serve(ref, request, response));
+        previous = previous.then(() => this.#serve({ ...ref, kind: 'socket' }, request, response));
       },
     );
     server.maxConnections = MAX_CONNECTIONS;
@@ -78,32 +91,61 @@ export class Gateway {
     };
   }
 
+  /**
+   * Serves the pods of a cluster: every request proves by its pod's token which attempt sent it. The requests of an
+   * attempt are served one at a time, and only a few may wait.
+   */
+  async listenOnTls(
+    options: TlsListenerOptions & {
+      /** @returns whose service account token it is. @throws {WormholeError} TOKEN_REFUSED, IDENTITY_UNAVAILABLE. */
+      readonly authenticate: (podToken: string) => Promise<PodIdentity>;
+    },
+  ): Promise<TlsListener> {
+    await this.#app.ready();
+    const turns = new Turns(MAX_REQUESTS);
+    return await listenOnTls(options, async (request, response, prove) => {
+      try {
+        const pod = await options.authenticate(podToken(request));
+        const attempt = attemptName(pod);
+        if (!prove(attempt)) throw tooManyConnections(attempt);
+        await turns.take(attempt, () => this.#serve({ ...pod, kind: 'pod' }, request, response));
+      } catch (error) {
+        this.#refusals.set(request, error as Error);
+        response.setHeader('connection', 'close');
+        this.#app.routing(request, response);
+      }
+    });
+  }
+
   async close(): Promise<void> {
     await this.#app.close();
   }
 
-  #route(path: string, handle: (ref: AttemptRef, token: string, body: unknown) => Promise<object>): void {
+  #route(
+    path: string,
+    handle: (from: RunnerIdentity, request: IncomingMessage, body: unknown) => Promise<object>,
+  ): void {
     this.#app.post(path, async ({ raw, body }) => {
-      const handled = handle(this.#identityOf(raw), bearer(raw), body);
+      const handled = handle(this.#identityOf(raw), raw, body);
       this.#handled.set(raw, handled);
       return await handled;
     });
   }
 
   /** Resolves when the request is over: answered, or given up by its runner and no longer worked on. */
-  async #serve(ref: AttemptRef, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #serve(from: RunnerIdentity, request: IncomingMessage, response: ServerResponse): Promise<void> {
     if (request.socket.destroyed) return;
     const over = closed(request, response);
-    this.#identities.set(request, ref);
+    this.#identities.set(request, from);
     this.#app.routing(request, response);
     await over;
     await this.#handled.get(request)?.catch(() => undefined);
   }
 
-  #identityOf(request: IncomingMessage): AttemptRef {
-    const ref = this.#identities.get(request);
-    if (ref === undefined) throw new WormholeError('TOKEN_REFUSED', 'the request did not come from a run');
-    return ref;
+  #identityOf(request: IncomingMessage): RunnerIdentity {
+    const from = this.#identities.get(request);
+    if (from === undefined) throw new WormholeError('TOKEN_REFUSED', 'the request did not come from a run');
+    return from;
   }
 }
 
@@ -130,6 +172,27 @@ async function listen(server: Server, socketPath: string): Promise<void> {
     });
   });
 }
+
+/** On a socket the claim token proves what a pod's identity proves by itself. */
+function proofOf(from: RunnerIdentity, request: IncomingMessage): ClaimProof {
+  return from.kind === 'pod'
+    ? { kind: 'pod', uid: from.podUid, tenantId: from.tenantId }
+    : { kind: 'token', hash: hashToken(bearer(request)) };
+}
+
+function podToken(request: IncomingMessage): string {
+  const token = request.headers['wormhole-pod-token'];
+  if (typeof token === 'string' && token !== '') return token;
+  throw new WormholeError(
+    'TOKEN_REFUSED',
+    'the request has no pod token; send "Wormhole-Pod-Token: <service account token>"',
+  );
+}
+
+const tooManyConnections = (attempt: string): WormholeError =>
+  new WormholeError('TOO_MANY_REQUESTS', `attempt ${attempt} has too many connections; use one`, {
+    retryAfterMs: 1000,
+  });
 
 function bearer(request: IncomingMessage): string {
   const match = /^Bearer ([A-Za-z0-9_.~+/=-]{1,4096})$/.exec(request.headers.authorization ?? '');

@@ -13,6 +13,7 @@ import {
 import type { LogEntry, LogStore } from '../store/logs/types.ts';
 import { findWorkflowVersion } from '../store/workflow-versions.ts';
 import type { Report, ResultMessage } from './messages.ts';
+import type { RunnerIdentity } from './identity.ts';
 import { hashToken } from './tokens.ts';
 
 /** Longest message of a result that is kept, in characters. */
@@ -47,7 +48,7 @@ export class Reports {
    * Records one batch; the same batch again changes nothing.
    * @throws {WormholeError} TOKEN_REFUSED, ATTEMPT_ENDED, PAYLOAD_INVALID.
    */
-  async report(ref: AttemptRef, reportToken: string, report: Report): Promise<ReportAnswer> {
+  async report(ref: RunnerIdentity, reportToken: string, report: Report): Promise<ReportAnswer> {
     const attempt = await this.#authenticate(ref, reportToken);
     if (attempt.ended || attempt.resulted) throw ended(ref);
     if (report.sequence > attempt.reportSequence + 1) {
@@ -70,7 +71,7 @@ export class Reports {
    * Records the runner's last word; a second one changes nothing.
    * @throws {WormholeError} TOKEN_REFUSED, ATTEMPT_ENDED.
    */
-  async result(ref: AttemptRef, reportToken: string, result: ResultMessage): Promise<void> {
+  async result(ref: RunnerIdentity, reportToken: string, result: ResultMessage): Promise<void> {
     const attempt = await this.#authenticate(ref, reportToken);
     if (attempt.ended) throw ended(ref);
     await recordResult(this.#pool, ref, {
@@ -84,12 +85,13 @@ export class Reports {
     });
   }
 
-  async #authenticate(ref: AttemptRef, reportToken: string): Promise<ReportingAttempt> {
-    const attempt = await findByReportToken(this.#pool, ref, hashToken(reportToken), null);
+  async #authenticate(from: RunnerIdentity, reportToken: string): Promise<ReportingAttempt> {
+    const podUid = from.kind === 'pod' ? from.podUid : null;
+    const attempt = await findByReportToken(this.#pool, from, hashToken(reportToken), podUid);
     if (attempt === undefined) {
       throw new WormholeError(
         'TOKEN_REFUSED',
-        `the report token is not one of attempt ${ref.attempt} of run ${ref.runId}`,
+        `the report token is not one of attempt ${from.attempt} of run ${from.runId}, or not this container's`,
       );
     }
     return attempt;
