@@ -1,40 +1,131 @@
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { checked } from './checked.ts';
+import { componentSizeSchema } from './constructs/control-plane-props.ts';
+import { RUN_PRIORITIES, runPriorityClassName } from './constructs/priority-classes.ts';
+import { placementSchema } from './constructs/run-pod-props.ts';
+import { egressPolicySchema, internalServiceSchema } from './egress.ts';
 import { InvalidValueError } from './errors.ts';
-import { dnsLabelSchema, tenantIdSchema } from './names.ts';
-import { runSizeSchema } from './run-size.ts';
+import { refuseImage } from './image.ts';
+import { dnsLabelSchema } from './names.ts';
+import { tenantSchema } from './tenant.ts';
 
 /** 12 characters of prefix, "-" and 50 of a tenant's id are the 63 of a namespace. */
 const PREFIX_CHARACTERS = 12;
+/** What the controller takes, because the instance becomes part of container names. */
+const INSTANCE_CHARACTERS = 40;
 
-const tenantSchema = z.strictObject({
-  id: tenantIdSchema,
-  maxConcurrent: z.int().min(1).max(100_000).default(5),
-  limits: runSizeSchema,
+const declaredSchema = z.strictObject({
+  /** Whether images must be named by digest and every component needs a second replica. */
+  production: z.boolean().default(false),
+  instance: dnsLabelSchema.max(INSTANCE_CHARACTERS).default('wormhole'),
+  platformNamespace: dnsLabelSchema.default('wormhole-system'),
+  tenantNamespacePrefix: dnsLabelSchema.max(PREFIX_CHARACTERS).default('wormhole-run'),
+  images: z.strictObject({ runner: z.string(), controlPlane: z.string() }),
+  allowImageTag: z.boolean().default(false),
+  /** Runs in STARTING or RUNNING at once, of all tenants together. */
+  maxConcurrent: z.int().min(1).max(100_000).default(50),
+  tenants: z.array(tenantSchema).min(1).max(10_000),
+  /** What the runs of a tenant that says nothing about it may reach. */
+  egress: egressPolicySchema,
+  internalServices: z.array(internalServiceSchema).max(1000).default([]),
+  logRetentionDays: z.int().min(1).max(3650).default(30),
+  claimTimeoutMs: z.int().min(1000).max(3_600_000).default(60_000),
+  /** A run that no node has room for after this long is given up, and the attempt made again. */
+  unschedulableTimeoutMs: z.int().min(1000).max(3_600_000).default(30_000),
+  retry: z
+    .strictObject({
+      attempts: z.int().min(1).max(20).default(3),
+      initialDelayMs: z.int().min(0).max(600_000).default(1000),
+      maxDelayMs: z.int().min(0).max(3_600_000).default(30_000),
+    })
+    .prefault({}),
+  /** Which of the platform's priority classes runs have. */
+  priority: z.enum(RUN_PRIORITIES).default('normal'),
+  /** Where runs run. A priority class of the cluster's own here takes the place of `priority`. */
+  placement: placementSchema.default({}),
+  /** The Kueue LocalQueue that every tenant namespace has. */
+  kueue: z.strictObject({ queueName: dnsLabelSchema }).exactOptional(),
+  /** Whether the cluster has Cilium, and the egress proxy is held to the union of all allowlists. */
+  cilium: z.boolean().default(false),
+  /** A runner of this version does not wait in a pool: see `WarmPool`. */
+  pools: z
+    .array(z.unknown())
+    .refine((pools) => pools.length === 0, 'an empty list: this version has no warm pools')
+    .default([]),
+  controlPlane: z
+    .strictObject({
+      controller: componentSizeSchema,
+      gateway: componentSizeSchema,
+      egressProxy: componentSizeSchema,
+    })
+    .prefault({}),
 });
+type Declared = z.output<typeof declaredSchema>;
 
-const environmentSchema = z
-  .strictObject({
-    instance: dnsLabelSchema.default('wormhole'),
-    platformNamespace: dnsLabelSchema.default('wormhole-system'),
-    tenantNamespacePrefix: dnsLabelSchema.max(PREFIX_CHARACTERS).default('wormhole-run'),
-    tenants: z.array(tenantSchema).min(1).max(10_000),
-  })
-  .superRefine(({ tenants, tenantNamespacePrefix, platformNamespace }, context) => {
-    const seen = new Set<string>();
-    tenants.forEach(({ id }, index) => {
-      const problem = (message: string): void =>
-        context.addIssue({ code: 'custom', path: ['tenants', index, 'id'], input: id, message });
-      if (seen.has(id)) problem('an id that no other tenant has');
-      if (`${tenantNamespacePrefix}-${id}` === platformNamespace) {
-        problem(`an id whose namespace is not the platform's own, "${platformNamespace}"`);
-      }
-      seen.add(id);
-    });
+type Refuse = (path: (string | number)[], input: unknown, message: string) => void;
+
+const checkTenants = (declared: Declared, refuse: Refuse): void => {
+  const seen = new Set<string>();
+  declared.tenants.forEach(({ id, maxConcurrent, egress }, index) => {
+    const idPath = ['tenants', index, 'id'];
+    if (seen.has(id)) refuse(idPath, id, 'an id that no other tenant has');
+    if (`${declared.tenantNamespacePrefix}-${id}` === declared.platformNamespace) {
+      refuse(idPath, id, `an id whose namespace is not the platform's own, "${declared.platformNamespace}"`);
+    }
+    if (maxConcurrent > declared.maxConcurrent) {
+      const message = `at most ${declared.maxConcurrent}, the cap of all tenants together (maxConcurrent)`;
+      refuse(['tenants', index, 'maxConcurrent'], maxConcurrent, message);
+    }
+    const mode = (egress ?? declared.egress).mode;
+    if (declared.cilium && mode === 'unrestricted') {
+      const path = egress ? ['tenants', index, 'egress', 'mode'] : ['egress', 'mode'];
+      refuse(path, mode, '"deny" or "allowlist": with cilium the egress proxy reaches listed names only');
+    }
+    seen.add(id);
   });
+};
 
-/** One cluster's platform, as declared: where it is, its tenants, their caps and the size of their runs. */
+const checkInternalServices = ({ internalServices }: Declared, refuse: Refuse): void => {
+  const seen = new Set<string>();
+  internalServices.forEach(({ host, port }, index) => {
+    const name = `${host}:${port}`;
+    if (seen.has(name)) refuse(['internalServices', index, 'host'], host, 'a host and port used only once');
+    seen.add(name);
+  });
+};
+
+const checkProduction = ({ allowImageTag, controlPlane }: Declared, refuse: Refuse): void => {
+  if (allowImageTag) refuse(['allowImageTag'], true, 'false, because production is true');
+  for (const [component, { replicas }] of Object.entries(controlPlane)) {
+    if (replicas < 2) {
+      refuse(['controlPlane', component, 'replicas'], replicas, 'at least 2, because production is true');
+    }
+  }
+};
+
+const environmentSchema = declaredSchema
+  .superRefine((declared, context) => {
+    const refuse: Refuse = (path, input, message) =>
+      context.addIssue({ code: 'custom', path, input, message });
+    const { images, allowImageTag, claimTimeoutMs, unschedulableTimeoutMs } = declared;
+    refuseImage(context, ['images', 'runner'], images.runner, allowImageTag);
+    refuseImage(context, ['images', 'controlPlane'], images.controlPlane, allowImageTag);
+    checkTenants(declared, refuse);
+    checkInternalServices(declared, refuse);
+    if (unschedulableTimeoutMs >= claimTimeoutMs) {
+      const allowed = `less than claimTimeoutMs, which is ${claimTimeoutMs}`;
+      refuse(['unschedulableTimeoutMs'], unschedulableTimeoutMs, allowed);
+    }
+    if (declared.production) checkProduction(declared, refuse);
+  })
+  .transform(({ tenants, egress, priority, placement, ...rest }) => ({
+    ...rest,
+    tenants: tenants.map((tenant) => ({ ...tenant, egress: tenant.egress ?? egress })),
+    placement: { priorityClassName: runPriorityClassName(rest.instance, priority), ...placement },
+  }));
+
+/** One cluster's platform, as declared, with every default filled in; what the keys mean is in docs/configuration.md. */
 export type Environment = z.output<typeof environmentSchema>;
 export type EnvironmentTenant = Environment['tenants'][number];
 
@@ -60,4 +151,4 @@ const contentOf = (source: string, text: string): unknown => {
  * @throws {InvalidValueError} with every problem: key, value and what is allowed.
  */
 export const parseEnvironment = (source: string, text: string): Environment =>
-  checked(source, environmentSchema, contentOf(source, text));
+  checked(source, environmentSchema, contentOf(source, text) as z.input<typeof environmentSchema>);

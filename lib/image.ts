@@ -22,3 +22,16 @@ export const imageSchema = (allowTag: boolean): z.ZodString =>
         ? '"name:tag" with a tag other than "latest", or "name@sha256:<64 hexadecimal digits>"'
         : '"name@sha256:<64 hexadecimal digits>" (allowImageTag permits a tag)',
     );
+
+/** Refuses an image that `imageSchema` does not take: for schemas in which `allowImageTag` stands beside it. */
+export const refuseImage = (
+  context: z.RefinementCtx,
+  path: string[],
+  image: string,
+  allowTag: boolean,
+): void => {
+  const result = imageSchema(allowTag).safeParse(image);
+  result.error?.issues.forEach(({ message }) => {
+    context.addIssue({ code: 'custom', path, input: image, message });
+  });
+};

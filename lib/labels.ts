@@ -11,16 +11,30 @@ export const LABELS = {
   mode: 'wormhole.dev/mode',
 } as const;
 
+/** The label of a warm pool's idle pods: the pool's name. */
+export const POOL_LABEL = 'wormhole.dev/pool';
+
+/** Annotation keys. */
+export const ANNOTATIONS = {
+  /** On a run's Job: the digest of everything that its pod is made from. */
+  spec: 'wormhole.dev/spec',
+  /** On the control plane's pods: the digest of their configuration, so that a change of it rolls them. */
+  config: 'wormhole.dev/config',
+} as const;
+
 export const MANAGED_BY = 'wormhole';
 
 /** Values of the component label. Network policies select by them. */
 export const COMPONENTS = {
   run: 'run',
   tenant: 'tenant',
+  pool: 'pool',
+  platform: 'platform',
+  controller: 'controller',
   gateway: 'gateway',
   egressProxy: 'egress-proxy',
 } as const;
-type Component = (typeof COMPONENTS)[keyof typeof COMPONENTS];
+export type Component = (typeof COMPONENTS)[keyof typeof COMPONENTS];
 
 /** @returns the labels by which a component of one platform instance is selected. */
 export const componentLabels = (instance: string, component: Component): Record<string, string> => ({

@@ -1,23 +1,33 @@
-import { readdirSync, readFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { cpSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { basename, join, resolve } from 'node:path';
 import { App } from 'cdk8s';
 import { parseEnvironment } from './environment.ts';
 import { environmentApps } from './environment-apps.ts';
 import { InvalidValueError } from './errors.ts';
 
-const folder = join(import.meta.dirname, '..', 'environments');
-// The folder that `cdk8s synth --output` asks for, or dist/.
+const project = join(import.meta.dirname, '..');
+const environments = join(project, 'environments');
+/** Where cdk8s.yaml has `cdk8s synth` render: it empties the folder before it knows whether anything is wrong. */
+const staging = join(project, '.synth');
+// The folder that `cdk8s synth` asks for, or dist/.
 const { outdir } = new App();
 
 try {
   // All are checked before the first is written, so that a wrong value leaves nothing half rendered.
-  const apps = readdirSync(folder)
+  const apps = readdirSync(environments)
     .filter((file) => file.endsWith('.yaml'))
     .flatMap((file) => {
-      const environment = parseEnvironment(`environments/${file}`, readFileSync(join(folder, file), 'utf8'));
-      return environmentApps(environment, join(outdir, basename(file, '.yaml')));
+      const text = readFileSync(join(environments, file), 'utf8');
+      return environmentApps(
+        parseEnvironment(`environments/${file}`, text),
+        join(outdir, basename(file, '.yaml')),
+      );
     });
   for (const app of apps) app.synth();
+  if (resolve(outdir) === staging) {
+    rmSync(join(project, 'dist'), { recursive: true, force: true });
+    cpSync(staging, join(project, 'dist'), { recursive: true });
+  }
 } catch (error) {
   if (!(error instanceof InvalidValueError)) throw error;
   process.stderr.write(`${error.message}\n`);

@@ -25,13 +25,13 @@ export interface RunSize {
 const STORAGE_MB = 64;
 
 /** Ranges as the controller's tenants have them. */
-export const runSizeSchema = z
-  .strictObject({
-    cpus: z.number().min(0.05).max(64).default(1),
-    memoryMb: z.int().min(32).max(262_144).default(512),
-    tmpMb: z.int().min(1).max(65_536).default(64),
-  })
-  .prefault({});
+export const runSizeShape = {
+  cpus: z.number().min(0.05).max(64).default(1),
+  memoryMb: z.int().min(32).max(262_144).default(512),
+  tmpMb: z.int().min(1).max(65_536).default(64),
+};
+
+export const runSizeSchema = z.strictObject(runSizeShape).prefault({});
 
 /** A run's size with its defaults filled in. */
 export type CheckedRunSize = z.output<typeof runSizeSchema>;

@@ -1,5 +1,6 @@
 import { Chart } from 'cdk8s';
 import type { Construct } from 'constructs';
+import { ControllerTenantRole } from '../constructs/controller-tenant-role.ts';
 import { RunnerServiceAccount } from '../constructs/runner-service-account.ts';
 import { TenantNamespace, type TenantScope } from '../constructs/tenant-namespace.ts';
 import { TenantNetworkPolicy } from '../constructs/tenant-network-policy.ts';
@@ -18,7 +19,7 @@ export interface TenantChartProps extends TenantScope {
   readonly size?: RunSize;
 }
 
-/** All that a cluster holds for one tenant before its first run: namespace, isolation, cap, identity. */
+/** All that a cluster holds for one tenant before its first run: namespace, isolation, cap, identities. */
 export class TenantChart extends Chart {
   /** @throws {InvalidValueError} with every property that is not allowed. */
   constructor(scope: Construct, id: string, props: TenantChartProps) {
@@ -29,5 +30,6 @@ export class TenantChart extends Chart {
     new TenantNetworkPolicy(this, 'network-policy', { ...tenant, platformNamespace });
     new TenantQuota(this, 'quota', { ...tenant, maxConcurrent, ...(size && { size }) });
     new RunnerServiceAccount(this, 'runner', tenant);
+    new ControllerTenantRole(this, 'controller', { ...tenant, platformNamespace });
   }
 }

@@ -2,15 +2,31 @@ import { ApiObject, type ApiObjectProps } from 'cdk8s';
 import { Construct } from 'constructs';
 import { k8s } from '../../imports/k8s.ts';
 import { checked } from '../checked.ts';
-import { COMPONENTS, componentLabels, LABELS } from '../labels.ts';
-import { runJobPropsSchema, type RunJobProps } from './run-job-props.ts';
-import { runPod } from './run-pod.ts';
+import { digestOf } from '../digest.ts';
+import { ANNOTATIONS, COMPONENTS, componentLabels, LABELS } from '../labels.ts';
+import { type CheckedRunJobProps, runJobPropsSchema, type RunJobProps } from './run-job-props.ts';
+import { RUN_POD_ANNOTATIONS, runPod } from './run-pod.ts';
 
 /** Long enough to look at a Job that ended; nothing waits for it. */
 const TTL_SECONDS = 300;
 
+const QUEUE_LABEL = 'kueue.x-k8s.io/queue-name';
+
 /** @returns the name of the attempt's Job: the same for every controller, so a second create is a conflict. */
 export const runJobName = (runId: string, attempt: number): string => `run-${runId}-${attempt}`;
+
+const specDigest = (run: CheckedRunJobProps): string => digestOf({ ...run, deadlineSeconds: undefined });
+
+/**
+ * The Job's annotation `wormhole.dev/spec`. A create that meets a Job of this name with this digest met its own, made
+ * by a call that timed out or by a controller before; with another digest the Job was made by somebody else or from
+ * other settings.
+ * @returns the SHA-256, in hexadecimal, of all properties with their defaults but the deadline, which a later call
+ *   computes from a later clock.
+ * @throws {InvalidValueError} with every property that is not allowed.
+ */
+export const runJobSpecDigest = (props: RunJobProps): string =>
+  specDigest(checked('RunJob', runJobPropsSchema, props));
 
 /**
  * One attempt at a run as one Kubernetes Job: one hardened pod that is never started again by Kubernetes. Further
@@ -33,7 +49,12 @@ export class RunJob extends Construct {
       [LABELS.mode]: 'cold',
     };
     const manifest = k8s.KubeJob.manifest({
-      metadata: { name: runJobName(run.runId, run.attempt), namespace: run.namespace, labels },
+      metadata: {
+        name: runJobName(run.runId, run.attempt),
+        namespace: run.namespace,
+        labels: run.queueName === undefined ? labels : { ...labels, [QUEUE_LABEL]: run.queueName },
+        annotations: { [ANNOTATIONS.spec]: specDigest(run) },
+      },
       spec: {
         backoffLimit: 0,
         activeDeadlineSeconds: run.deadlineSeconds,
@@ -43,17 +64,7 @@ export class RunJob extends Construct {
         podFailurePolicy: {
           rules: [{ action: 'FailJob', onPodConditions: [{ type: 'DisruptionTarget', status: 'True' }] }],
         },
-        template: {
-          metadata: {
-            labels,
-            // A scale-down would end a run that may not be retried.
-            annotations: {
-              'cluster-autoscaler.kubernetes.io/safe-to-evict': 'false',
-              'karpenter.sh/do-not-disrupt': 'true',
-            },
-          },
-          spec: runPod(run),
-        },
+        template: { metadata: { labels, annotations: RUN_POD_ANNOTATIONS }, spec: runPod(run) },
       },
     }) as ApiObjectProps;
     // Not new KubeJob: what a patch adds and Kubernetes 1.28 did not know, it would drop again.

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import { k8s } from '../../imports/k8s.ts';
 import { checked } from '../checked.ts';
 import { tenantLabels } from '../labels.ts';
+import { ACCOUNTS } from '../platform-names.ts';
 import { tenantScope, type TenantScope } from './tenant-namespace.ts';
 
 /** The service account of a tenant's runs: bound to no role, mounted nowhere by default. */
@@ -16,7 +17,7 @@ export class RunnerServiceAccount extends Construct {
       props,
     );
     new k8s.KubeServiceAccount(this, 'account', {
-      metadata: { name: 'wormhole-runner', namespace, labels: tenantLabels(instance, tenantId) },
+      metadata: { name: ACCOUNTS.runner, namespace, labels: tenantLabels(instance, tenantId) },
       automountServiceAccountToken: false,
     });
   }

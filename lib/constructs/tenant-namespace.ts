@@ -4,6 +4,7 @@ import { k8s } from '../../imports/k8s.ts';
 import { checked } from '../checked.ts';
 import { tenantLabels } from '../labels.ts';
 import { dnsLabelSchema, tenantIdSchema, tenantNamespaceSchema } from '../names.ts';
+import { RESTRICTED_NAMESPACE } from '../pod-security.ts';
 
 /** What all parts of a tenant have in common. */
 export interface TenantScope {
@@ -20,24 +21,14 @@ export const tenantScope = {
   namespace: tenantNamespaceSchema,
 };
 
-/**
- * A tenant's namespace. Pod Security `restricted` is enforced, audited and warned about, in the cluster's own
- * version: https://kubernetes.io/docs/concepts/security/pod-security-admission/
- */
+/** A tenant's namespace, in which Pod Security `restricted` is enforced, audited and warned about. */
 export class TenantNamespace extends Construct {
   /** @throws {InvalidValueError} with every property that is not allowed. */
   constructor(scope: Construct, id: string, props: TenantScope) {
     super(scope, id);
     const { instance, tenantId, namespace } = checked('TenantNamespace', z.strictObject(tenantScope), props);
-    const podSecurity = ['enforce', 'audit', 'warn'].flatMap((mode): [string, string][] => [
-      [`pod-security.kubernetes.io/${mode}`, 'restricted'],
-      [`pod-security.kubernetes.io/${mode}-version`, 'latest'],
-    ]);
     new k8s.KubeNamespace(this, 'namespace', {
-      metadata: {
-        name: namespace,
-        labels: { ...tenantLabels(instance, tenantId), ...Object.fromEntries(podSecurity) },
-      },
+      metadata: { name: namespace, labels: { ...tenantLabels(instance, tenantId), ...RESTRICTED_NAMESPACE } },
     });
   }
 }

@@ -4,6 +4,7 @@ import { k8s } from '../../imports/k8s.ts';
 import { checked } from '../checked.ts';
 import { COMPONENTS, componentLabels, tenantLabels } from '../labels.ts';
 import { dnsLabelSchema } from '../names.ts';
+import { EGRESS_PROXY, GATEWAY } from '../platform-names.ts';
 import { tenantScope, type TenantScope } from './tenant-namespace.ts';
 
 export interface TenantNetworkPolicyProps extends TenantScope {
@@ -25,8 +26,8 @@ const port = z.int().min(1).max(65_535);
 const propsSchema = z.strictObject({
   ...tenantScope,
   platformNamespace: dnsLabelSchema,
-  gatewayPort: port.default(8443),
-  egressProxyPort: port.default(3128),
+  gatewayPort: port.default(GATEWAY.port),
+  egressProxyPort: port.default(EGRESS_PROXY.port),
 });
 
 /**

@@ -4,6 +4,9 @@ import { RunJob, type RunJobProps } from '../../lib/index.ts';
 
 export const DIGEST = `sha256:${'0123456789abcdef'.repeat(4)}`;
 
+/** Shaped like a certificate; nothing reads it here. */
+export const CA = `-----BEGIN CERTIFICATE-----\n${'MIIB'.repeat(16)}\nAQID\n-----END CERTIFICATE-----\n`;
+
 export const REQUIRED_PROPS: RunJobProps = {
   runId: '01939f2e-7d3c-7c4a-9b1e-0242ac120002',
   attempt: 1,
@@ -13,7 +16,7 @@ export const REQUIRED_PROPS: RunJobProps = {
   namespace: 'wormhole-run-acme',
   image: `registry.example.com/wormhole/runner@${DIGEST}`,
   deadlineSeconds: 1830,
-  gateway: { url: 'https://gateway.wormhole-system.svc:8443' },
+  gateway: { url: 'https://gateway.wormhole-system.svc:8443', ca: CA },
 };
 
 export const ALL_PROPS: RunJobProps = {
@@ -22,10 +25,11 @@ export const ALL_PROPS: RunJobProps = {
   image: 'wormhole-runner:0.1.0',
   allowImageTag: true,
   size: { cpus: 0.25, memoryMb: 2048, tmpMb: 1024 },
-  gateway: { url: 'https://gateway:8443', audience: 'https://gateway.example.com' },
+  gateway: { url: 'https://gateway:8443', ca: CA + CA, audience: 'https://gateway.example.com' },
   hosts: { gateway: '10.96.0.10' },
   serviceAccountName: 'runner.acme',
   terminationGracePeriodSeconds: 30,
+  queueName: 'runs',
   placement: {
     nodeSelector: { 'example.com/pool': 'runs' },
     tolerations: [
