@@ -1,6 +1,7 @@
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
 import type { Availability } from './availability.ts';
+import type { ClusterFacts } from './cluster/facts.ts';
 
 /** What the test files can ask the server host for, and what they get. */
 export interface Servers {
@@ -19,6 +20,10 @@ export interface Servers {
   readonly docker: string;
   /** The id of this source tree's runner image, which that engine then has. */
   readonly runnerImage: string;
+  /** A Kubernetes cluster that runs pods; every test file uses namespaces of its own. */
+  readonly cluster: ClusterFacts & { readonly nodeAddress: string };
+  /** A Kubernetes API server with controllers and scheduler, and no node: to ask, not to run. */
+  readonly apiServer: ClusterFacts;
 }
 
 /** Environment variable with the path of the host's socket. */

@@ -23,6 +23,12 @@ export const redis: Requirement<Servers['redis']> = () => askHost('redis');
 /** A MongoDB database for this suite alone, as a URL. */
 export const mongodb: Requirement<Servers['mongodb']> = () => askHost('mongodb');
 
+/** A Kubernetes cluster with a node, network policies in force, and no DNS; its image loader is `loadImage`. */
+export const cluster: Requirement<Servers['cluster']> = () => askHost('cluster');
+
+/** A Kubernetes API server without nodes; does not need root. */
+export const apiServer: Requirement<Servers['apiServer']> = () => askHost('apiServer');
+
 /** The root user, for what only root does or may. */
 export const root: Requirement<null> = () =>
   Promise.resolve(process.getuid?.() === 0 ? { value: null } : { missing: 'to run as root' });

@@ -14,6 +14,7 @@ import { defaultPaths } from '../../controller/setup/paths.ts';
 import type { Availability } from './availability.ts';
 import type { Servers } from './host-protocol.ts';
 import { removeLeftovers } from './leftovers.ts';
+import { startTestApiServer, startTestCluster } from './servers/cluster.ts';
 import { startTestDocker, startTestRunnerImage } from './servers/docker.ts';
 import { startTestMongodb } from './servers/mongodb.ts';
 import { startTestPostgres } from './servers/postgres.ts';
@@ -26,6 +27,8 @@ const STARTERS: { readonly [K in keyof Servers]: StartServer<Servers[K]> } = {
   mongodb: startTestMongodb,
   docker: startTestDocker,
   runnerImage: startTestRunnerImage,
+  cluster: startTestCluster,
+  apiServer: startTestApiServer,
 };
 
 const [folder] = process.argv.slice(2);

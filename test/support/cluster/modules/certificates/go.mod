@@ -1,0 +1,3 @@
+module wormhole.dev/test/cluster/certificates
+
+go 1.24

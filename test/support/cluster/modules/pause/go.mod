@@ -1,0 +1,3 @@
+module wormhole.dev/test/cluster/pause
+
+go 1.24
