@@ -1,0 +1,166 @@
+import type { Logger } from 'pino';
+import { messageOf } from '../../errors.ts';
+import type { TenantId } from '../../model/ids.ts';
+import type { Observation, TenantAttempt } from '../types.ts';
+import { orAbsent } from './absent.ts';
+import type { ApiClient } from './api-client.ts';
+import { AttemptView, exitOfVanished, type Tracked } from './attempt-view.ts';
+import { selector } from './identity.ts';
+import { jobExit } from './job-exit.ts';
+import { jobName, jobPath } from './job-path.ts';
+import { listAll } from './list-all.ts';
+import { eventSchema, jobSchema, type Job, type KubeEvent } from './objects.ts';
+import { PodWatch, type PodWatchOptions } from './pod-watch.ts';
+
+export interface TenantRunsOptions extends Pick<PodWatchOptions, 'connectionMs' | 'relistMs'> {
+  readonly api: ApiClient;
+  readonly instance: string;
+  readonly tenantId: TenantId;
+  readonly namespace: string;
+  readonly unschedulableTimeoutMs: number;
+  readonly onObservation: (observation: Observation) => void;
+  readonly log: Logger;
+}
+
+const TICK_MS = 500;
+/** A look at the API server on behalf of somebody who waits takes no longer. */
+const LOOK_MS = 10_000;
+/**
+ * A quota counts a pod that ended a moment longer than we do: a refusal counts when the Job controller's next tries,
+ * 1 and 3 s after the first, failed too.
+ */
+const QUOTA_PATIENCE_MS = 5_000;
+/** How often a Job is asked about what does not count at once. */
+const DOUBT_MS = 1_000;
+/** A Job notices that its pod is gone within a second or so. */
+const NOTICE_MS = 5_000;
+
+/** The runs in one tenant's namespace, watched through their pods; where there is no pod, the Job is asked. */
+export class TenantRuns {
+  readonly #options: TenantRunsOptions;
+  readonly #view: AttemptView;
+  readonly #watch: PodWatch;
+  readonly #timer: NodeJS.Timeout;
+  readonly #asking = new Set<Tracked>();
+  /** When a Job was asked first about what does not count at once, on our own clock. */
+  readonly #doubtful = new WeakMap<Tracked, number>();
+  #usedAtMs = performance.now();
+
+  constructor(options: TenantRunsOptions) {
+    const { instance } = options;
+    this.#options = options;
+    this.#view = new AttemptView(options);
+    this.#watch = new PodWatch({
+      ...options,
+      labelSelector: selector(instance, 'run'),
+      onChange: (change) => this.#view.tell(change),
+    });
+    this.#timer = setInterval(() => {
+      for (const tracked of this.#view.tick()) void this.#ask(tracked);
+    }, TICK_MS).unref();
+  }
+
+  get view(): AttemptView {
+    return this.#view;
+  }
+
+  /** Says that it is in use, whatever it holds. */
+  touch(): void {
+    this.#usedAtMs = performance.now();
+  }
+
+  /** @returns whether it holds no attempt and was not used for `idleMs`. */
+  isIdle(idleMs: number): boolean {
+    return this.#view.size === 0 && performance.now() - this.#usedAtMs >= idleMs;
+  }
+
+  /** Resolves when the pods were listed since it was opened. @throws {Error} when that cannot be done now. */
+  async synced(): Promise<void> {
+    await this.#watch.synced(LOOK_MS);
+  }
+
+  /**
+   * @returns what is known of the attempt, asked for if need be; undefined when there is neither Job nor pod.
+   * @throws {Error} when that cannot be told now.
+   */
+  async find(ref: TenantAttempt): Promise<Tracked | undefined> {
+    await this.synced();
+    const known = this.#view.get(ref);
+    if (known !== undefined) return known;
+    const job = await this.#job(ref);
+    if (job === undefined) {
+      // The pod of a Job that is gone may have come since.
+      await this.#watch.relist(LOOK_MS);
+      return this.#view.get(ref);
+    }
+    const tracked = this.#view.expect(ref, job.metadata.uid);
+    if (tracked.pod === undefined) {
+      await this.#watch.relist(LOOK_MS);
+      await this.#judge(tracked, job);
+    }
+    return tracked;
+  }
+
+  async #ask(tracked: Tracked): Promise<void> {
+    if (this.#asking.has(tracked)) return;
+    this.#asking.add(tracked);
+    const { ref } = tracked;
+    try {
+      const job = await this.#job(ref);
+      // It made a pod, or makes one no more: whether we just do not see the pod, a list says.
+      if (job === undefined || job.status.active > 0 || job.status.conditions.length > 0) {
+        await this.#watch.relist(LOOK_MS);
+      }
+      await this.#judge(tracked, job);
+    } catch (error) {
+      this.#options.log.warn(
+        { runId: ref.runId, attempt: ref.attempt, error: messageOf(error) },
+        'could not ask a Job why it has no pod; asking again',
+      );
+    } finally {
+      this.#asking.delete(tracked);
+    }
+  }
+
+  async #judge(tracked: Tracked, job: Job | undefined): Promise<void> {
+    const events = job === undefined || job.status.active > 0 ? [] : await this.#events(job);
+    if (tracked.pod !== undefined || tracked.exit !== undefined) return;
+    const { vanished } = tracked;
+    const byJob = jobExit(job, events, vanished !== undefined);
+    const isCertain =
+      byJob === undefined
+        ? vanished !== undefined && this.#isPast(tracked, NOTICE_MS)
+        : byJob.cause?.reason !== 'QUOTA_EXCEEDED' || this.#isPast(tracked, QUOTA_PATIENCE_MS);
+    if (!isCertain) {
+      if (byJob !== undefined || vanished !== undefined) this.#view.askSoon(tracked, DOUBT_MS);
+      return;
+    }
+    const exit = exitOfVanished(tracked, byJob);
+    if (exit !== undefined) this.#view.end(tracked, exit);
+  }
+
+  #isPast(tracked: Tracked, patienceMs: number): boolean {
+    const since = this.#doubtful.get(tracked) ?? performance.now();
+    this.#doubtful.set(tracked, since);
+    return performance.now() - since >= patienceMs;
+  }
+
+  async #job(ref: TenantAttempt): Promise<Job | undefined> {
+    const { api, namespace } = this.#options;
+    const job = await orAbsent(api, namespace, api.send({ path: jobPath(namespace, jobName(ref)) }));
+    return job === undefined ? undefined : jobSchema.parse(job);
+  }
+
+  async #events(job: Job): Promise<KubeEvent[]> {
+    const { api, namespace } = this.#options;
+    const fieldSelector = `involvedObject.uid=${job.metadata.uid},reason=FailedCreate`;
+    const path = `/api/v1/namespaces/${namespace}/events`;
+    const { items } = await listAll(api, eventSchema, { path, query: { fieldSelector } });
+    return items;
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#watch.close();
+  }
+}
