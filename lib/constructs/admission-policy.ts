@@ -134,7 +134,8 @@ export class RunAdmissionPolicy extends Construct {
       failurePolicy: 'Fail',
       matchConstraints: {
         namespaceSelector: { matchLabels: componentLabels(instance, COMPONENTS.tenant) },
-        resourceRules: [policy.resources],
+        // The default, written out: Argo CD compares the list as it stands here.
+        resourceRules: [{ ...policy.resources, scope: '*' }],
       },
       ...(policy.when && { matchConditions: [{ name: 'shape-changes', expression: policy.when }] }),
       ...(policy.variables && { variables: [...policy.variables] }),

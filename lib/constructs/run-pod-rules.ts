@@ -237,6 +237,7 @@ export interface RunPodRulesProps {
 export const runPodRules = ({ instance, images, audience }: RunPodRulesProps): Rule[] => [
   ...containerRules(images),
   ...securityRules,
-  ...volumeRules(audience),
+  // Before the volumes: a mounted token of the service account is a volume by the time that policies are asked.
   ...podRules(instance),
+  ...volumeRules(audience),
 ];
