@@ -38,3 +38,13 @@ def world(authority: trustme.CA, monkeypatch: pytest.MonkeyPatch) -> Iterator[Wo
         with build_world(folder, context, {"SSL_CERT_FILE": str(bundle)}) as built:
             yield built
         tls_context.cache_clear()
+
+
+@pytest.fixture
+def in_cluster(world: World, authority: trustme.CA) -> World:
+    """A world whose gateway is reached as in a cluster: over TLS, by the pod's token."""
+    world.environ |= {
+        "WORMHOLE_GATEWAY_URL": world.gateway.tls_url,
+        "WORMHOLE_GATEWAY_CA": authority.cert_pem.bytes().decode(),
+    }
+    return world

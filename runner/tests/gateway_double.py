@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 CLAIM_TOKEN = "claim-canary-51b0aa"
+"""On the socket the attempt's token, over TLS the pod's."""
 REPORT_TOKEN = "report-canary-c07d19"
 Fault = int | Literal["drop", "lose"]
 """A status; `drop`: hang up before taking the request; `lose`: take it, and hang up instead of answering."""
@@ -23,6 +24,14 @@ class GatewayDouble:
     def __init__(self) -> None:
         self.url = ""
         self.tls_url = ""
+        self.pod_tokens = {CLAIM_TOKEN}
+        """Whose requests are accepted over TLS."""
+        self.shown: list[str | None] = []
+        """The pod's token of each request."""
+        self.dropped_handshakes = 0
+        """How many of the next TLS connections end before they begin."""
+        self.draining = False
+        """Every answer ends its connection."""
         self.payload: dict[str, Any] = {}
         self.cancel: str | None = None
         self.faults: dict[str, list[Fault]] = {}
@@ -37,14 +46,19 @@ class GatewayDouble:
         self.running = threading.Event()
         """Set when a step was reported RUNNING."""
 
-    def handle(self, path: str, token: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    def handle(
+        self, path: str, pod_token: str | None, authorization: str | None, body: bytes, *, tls: bool
+    ) -> tuple[int, dict[str, Any]]:
         content = json.loads(body)
+        self.shown.append(pod_token)
+        if pod_token not in (self.pod_tokens if tls else {None}):
+            return 401, _error("TOKEN_REFUSED")
         if path == "/v1/claim":
-            if token != CLAIM_TOKEN:
+            if authorization != (None if tls else f"Bearer {CLAIM_TOKEN}"):
                 return 401, _error("TOKEN_REFUSED")
             self.claims.append(content)
             return (200, self.payload) if len(self.claims) == 1 else (409, _error("CLAIM_REFUSED"))
-        if token != REPORT_TOKEN:
+        if authorization != f"Bearer {REPORT_TOKEN}":
             return 401, _error("TOKEN_REFUSED")
         if self.ended:
             return 410, _error("ATTEMPT_ENDED")
@@ -97,13 +111,21 @@ def serve_gateway(path: Path, tls: ssl.SSLContext) -> Iterator[GatewayDouble]:
             status, answer = (
                 (fault, _error("SCRIPTED"))
                 if isinstance(fault, int)
-                else double.handle(self.path, self.headers["authorization"].removeprefix("Bearer "), body)
+                else double.handle(
+                    self.path,
+                    self.headers["wormhole-pod-token"],
+                    self.headers["authorization"],
+                    body,
+                    tls=isinstance(self.connection, ssl.SSLSocket),
+                )
             )
             if fault == "lose":
                 self.close_connection = True
                 return
             data = json.dumps(answer).encode()
             self.send_response(status)
+            if double.draining:
+                self.send_header("Connection", "close")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
@@ -125,6 +147,10 @@ def serve_gateway(path: Path, tls: ssl.SSLContext) -> Iterator[GatewayDouble]:
 
         def get_request(self) -> tuple[Any, Any]:
             connection, address = super().get_request()
+            if double.dropped_handshakes > 0:
+                double.dropped_handshakes -= 1
+                connection.close()
+                raise ConnectionAbortedError
             return tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
 
         def handle_error(self, *_arguments: object) -> None:

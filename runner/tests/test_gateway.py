@@ -1,9 +1,16 @@
 """The protocol under faults, and the exit codes."""
 
-import pytest
+import socket
+import time
+from pathlib import Path
 
+import pytest
+import trustme
+
+from egress_double import GRANT
 from far_side import Reply
-from gateway_double import Fault
+from forwarder import forward
+from gateway_double import CLAIM_TOKEN, Fault
 from world import World, action, step
 from wormhole_runner import _gateway, _steps
 
@@ -138,19 +145,99 @@ def test_batches_stay_below_what_the_gateway_takes(world: World) -> None:
     assert all(len(str(batch)) < 2 * 1024 * 1024 for batch in world.gateway.batches)
 
 
-def test_in_a_cluster_the_gateway_is_tls_and_the_proxy_a_port(world: World) -> None:
-    world.https.route("/a", Reply())
-    world.environ["WORMHOLE_GATEWAY_URL"] = world.gateway.tls_url
-    world.egress.url = world.egress.tcp_url
-    assert world.run(step("a", action("GET", "https://api.example.test/a"))) == {"status": "SUCCESS"}
-    assert world.egress.seen == ["CONNECT api.example.test:443"]
+def test_a_wrong_authority_is_exit_78_and_is_named(in_cluster: World, capsys: pytest.CaptureFixture[str]) -> None:
+    for authority, message in [("", "WORMHOLE_GATEWAY_CA is not set"), ("x", "is not a certificate in PEM")]:
+        in_cluster.environ["WORMHOLE_GATEWAY_CA"] = authority
+        assert in_cluster.exit_code() == 78
+        assert message in capsys.readouterr().err
+    assert in_cluster.gateway.claims == []
 
 
-def test_a_gateway_that_is_not_the_real_one_gets_no_token(
-    one: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.delenv("SSL_CERT_FILE")
-    one.environ["WORMHOLE_GATEWAY_URL"] = one.gateway.tls_url
-    assert one.exit_code() == 75
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_in_a_cluster_the_gateway_is_tls_and_the_proxy_a_port(in_cluster: World, scheme: str) -> None:
+    getattr(in_cluster, scheme).route("/a", Reply())
+    in_cluster.egress.url = in_cluster.egress.tcp_url
+    assert in_cluster.run(step("a", action("GET", f"{scheme}://api.example.test/a"))) == {"status": "SUCCESS"}
+    assert in_cluster.egress.seen == [
+        "CONNECT api.example.test:443" if scheme == "https" else "GET http://api.example.test/a"
+    ]
+    assert in_cluster.egress.grants == {f"Bearer {GRANT}"}
+
+
+def test_a_gateway_of_another_authority_gets_no_token(in_cluster: World, capsys: pytest.CaptureFixture[str]) -> None:
+    in_cluster.environ["WORMHOLE_GATEWAY_CA"] = trustme.CA().cert_pem.bytes().decode()
+    assert in_cluster.exit_code() == 75
     assert "the certificate of localhost is refused" in capsys.readouterr().err
-    assert one.gateway.claims == []
+    assert in_cluster.gateway.claims == []
+
+
+def test_a_gateway_under_another_name_gets_no_token(in_cluster: World, capsys: pytest.CaptureFixture[str]) -> None:
+    in_cluster.environ["WORMHOLE_GATEWAY_URL"] = in_cluster.gateway.tls_url.replace("localhost", "127.0.0.1")
+    assert in_cluster.exit_code() == 75
+    assert "the certificate of 127.0.0.1 is refused" in capsys.readouterr().err
+    assert in_cluster.gateway.claims == []
+
+
+def test_another_pod_is_refused(in_cluster: World, capsys: pytest.CaptureFixture[str]) -> None:
+    in_cluster.gateway.pod_tokens = {"another"}
+    assert in_cluster.exit_code() == 77
+    assert "401 TOKEN_REFUSED" in capsys.readouterr().err
+    assert in_cluster.gateway.claims == []
+
+
+def test_a_token_that_was_replaced_is_used_at_once_and_one_that_is_gone_is_kept(in_cluster: World) -> None:
+    token_file = Path(in_cluster.environ["WORMHOLE_CLAIM_TOKEN_FILE"])
+
+    def replace(_request: object) -> Reply:
+        token_file.write_text("pod-canary-replaced\n")
+        return Reply()
+
+    def remove(_request: object) -> Reply:
+        while "pod-canary-replaced" not in in_cluster.gateway.shown:
+            time.sleep(0.01)
+        token_file.unlink()
+        return Reply()
+
+    in_cluster.gateway.pod_tokens.add("pod-canary-replaced")
+    in_cluster.http.route("/replace", replace)
+    in_cluster.http.route("/remove", remove)
+    steps = [step(name, action("GET", f"{HTTP}/{name}")) for name in ("replace", "remove")]
+    assert in_cluster.run(*steps) == {"status": "SUCCESS"}
+    assert in_cluster.gateway.shown[0] == CLAIM_TOKEN
+    assert in_cluster.gateway.shown[-1] == "pod-canary-replaced"
+
+
+def test_a_gateway_that_drains_is_connected_to_again(in_cluster: World) -> None:
+    in_cluster.http.route("/a", Reply())
+    in_cluster.gateway.draining = True
+    assert in_cluster.run(step("a", action("GET", f"{HTTP}/a"))) == {"status": "SUCCESS"}
+
+
+def test_a_gateway_that_cannot_be_reached_yet_is_tried_again_quickly(in_cluster: World) -> None:
+    """As while a network policy is being put in place: first silence, then a closed port, then an open one."""
+    in_cluster.http.route("/a", Reply())
+    in_cluster.give(step("a", action("GET", f"{HTTP}/a")))
+    _, port = in_cluster.gateway.tls_url.rsplit(":", 1)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(0)
+        gate: int = silent.getsockname()[1]
+        # The queue of the port is full now: the kernel drops the packets of whoever wants to connect.
+        with socket.create_connection(("127.0.0.1", gate)):
+            in_cluster.environ["WORMHOLE_GATEWAY_URL"] = f"https://localhost:{gate}"
+            runner = in_cluster.start()
+            time.sleep(1)
+            assert runner.poll() is None
+    time.sleep(0.5)
+    with forward(gate, int(port)):
+        opened = time.monotonic()
+        _, errors = runner.communicate(timeout=20)
+        assert (runner.returncode, errors) == (0, "")
+        assert time.monotonic() - opened < 3
+
+
+def test_a_gateway_that_drops_the_handshake_is_tried_again(in_cluster: World) -> None:
+    in_cluster.http.route("/a", Reply())
+    in_cluster.gateway.dropped_handshakes = 3
+    assert in_cluster.run(step("a", action("GET", f"{HTTP}/a"))) == {"status": "SUCCESS"}
+    assert in_cluster.gateway.dropped_handshakes == 0

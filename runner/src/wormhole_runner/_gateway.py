@@ -8,6 +8,7 @@ from contextlib import suppress
 from itertools import count
 from typing import cast
 
+from ._environment import Environment, read_token
 from ._exceptions import (
     AttemptOver,
     ConnectFailed,
@@ -16,12 +17,13 @@ from ._exceptions import (
     MessageInvalid,
     MessageTooLarge,
     TransportError,
+    WrongEnvironment,
 )
-from ._messages import Exchange, Response
+from ._messages import Exchange, Headers, Response
 from ._outbox import encode
 from ._protocol import Batch, Claim, Result, StopCause
 from ._retries import parse_retry_after
-from ._streams import Address, Streams, close, open_address
+from ._streams import Streams, close, open_address
 from ._version import __version__
 
 CLAIM_PATIENCE_S = 30.0
@@ -32,6 +34,10 @@ REQUEST_TIMEOUT_S = 10.0
 _ANSWER_BYTES = 8 * 1024 * 1024
 _FIRST_DELAY_S = 0.05
 _MAX_DELAY_S = 2.0
+_FIRST_CONNECT_S = 0.25
+"""How long the first connection may take; each next one twice as long. A packet that a network policy dropped while it
+was being put in place is repeated by the kernel only after a second."""
+_MAX_CONNECT_S = 8.0
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
 _TRY_AGAIN_IF_IDEMPOTENT = _TRY_AGAIN | {500}
 """A gateway that failed may or may not have done its work: what it was told can be told again, a claim cannot."""
@@ -41,16 +47,20 @@ _OVER = frozenset({401, 403, 409, 410})
 class Gateway:
     """Talks to the gateway over one connection that is kept, and made again when it breaks."""
 
-    def __init__(self, address: Address) -> None:
-        self._address = address
+    def __init__(self, environment: Environment) -> None:
+        self._environment = environment
+        self._pod_token = environment.claim_token
+        self._connect_s = _FIRST_CONNECT_S
         self._streams: Streams | None = None
         self._exchange: Exchange | None = None
 
-    async def claim(self, token: str) -> Claim:
+    async def claim(self) -> Claim:
         """
-        Claims the payload. It is asked for again only if the request was never sent, or refused for the moment.
+        Claims the payload: on a socket with the claim token, over TLS as the pod that this is. It is asked for again
+        only if the request was never sent, or refused for the moment.
         Raises `AttemptOver` or `GatewayUnreachable`.
         """
+        token = self._environment.claim_token if self._environment.tls is None else None
         problem = "no answer"
         delays = _delays()
         try:
@@ -99,11 +109,11 @@ class Gateway:
                 delay = max(delay, _retry_after_s(response))
             await asyncio.sleep(delay)
 
-    async def _post(self, path: str, token: str, body: object) -> Response:
+    async def _post(self, path: str, token: str | None, body: object) -> Response:
         data = encode(body)
         headers = [
-            ("Host", self._address.host if self._address.kind != "unix" else "gateway"),
-            ("Authorization", f"Bearer {token}"),
+            *self._identity(),
+            *([] if token is None else [("Authorization", f"Bearer {token}")]),
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(data))),
         ]
@@ -120,9 +130,22 @@ class Gateway:
 
     async def _connected(self) -> Exchange:
         if self._exchange is None:
-            self._streams = await open_address(self._address)
+            address, tls = self._environment.gateway, self._environment.tls
+            try:
+                self._streams = await open_address(address, tls, connect_s=self._connect_s)
+            except ConnectFailed:
+                self._connect_s = min(2 * self._connect_s, _MAX_CONNECT_S)
+                raise
             self._exchange = Exchange(*self._streams)
         return self._exchange
+
+    def _identity(self) -> Headers:
+        """Who asks: on a socket that is clear; over TLS the token says it, which the kubelet replaces now and then."""
+        if self._environment.tls is None:
+            return [("Host", "gateway")]
+        with suppress(WrongEnvironment):
+            self._pod_token = read_token(self._environment.token_file)
+        return [("Host", self._environment.gateway.host), ("Wormhole-Pod-Token", self._pod_token)]
 
 
 def _accepted(response: Response) -> dict[str, object]:

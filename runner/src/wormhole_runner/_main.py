@@ -39,9 +39,9 @@ async def run(environ: Mapping[str, str], startup: Startup) -> int:
 
 async def _run(environ: Mapping[str, str], startup: Startup) -> None:
     environment = read_environment(environ)
-    gateway = Gateway(environment.gateway)
+    gateway = Gateway(environment)
     try:
-        claim = await gateway.claim(environment.claim_token)
+        claim = await gateway.claim()
         startup.lap("claim")
         await Session(gateway, claim, environment.claim_token, startup).run()
     finally:

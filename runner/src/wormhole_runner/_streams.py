@@ -5,7 +5,7 @@ import ssl
 from functools import cache
 from typing import NamedTuple
 
-from ._exceptions import CertificateRefused, ConnectFailed, TransportError, WrongEnvironment
+from ._exceptions import CertificateRefused, ConnectFailed, WrongEnvironment
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -31,27 +31,39 @@ def parse_address(url: str, name: str) -> Address:
     raise WrongEnvironment(f"{name} is {url!r}; it must be unix:/path, http://host:port or https://host:port")
 
 
-async def open_address(address: Address) -> Streams:
-    """Connects. Raises `ConnectFailed` or `CertificateRefused`."""
+async def open_address(
+    address: Address, tls: ssl.SSLContext | None = None, *, connect_s: float | None = None
+) -> Streams:
+    """
+    Connects, within `connect_s` to the host itself; `tls` says whom to trust at `https`. Raises `ConnectFailed` or
+    `CertificateRefused`.
+    """
     try:
-        if address.kind == "unix":
-            return await asyncio.open_unix_connection(address.host)
-        tls = tls_context() if address.kind == "https" else None
-        return await asyncio.open_connection(address.host, address.port, ssl=tls)
-    except ssl.SSLCertVerificationError as error:
-        raise CertificateRefused(_certificate_message(address.host, error)) from error
+        async with asyncio.timeout(connect_s):
+            if address.kind == "unix":
+                return await asyncio.open_unix_connection(address.host)
+            streams = await asyncio.open_connection(address.host, address.port)
     except OSError as error:
-        raise ConnectFailed(f"cannot connect to {address.host}: {error.strerror or error}") from error
+        raise ConnectFailed(
+            f"cannot connect to {address.host}: {error.strerror or str(error) or 'no answer'}"
+        ) from error
+    if address.kind == "https":
+        try:
+            await start_tls(streams[1], tls or tls_context(), address.host)
+        except BaseException:
+            close(streams[1])
+            raise
+    return streams
 
 
 async def start_tls(writer: asyncio.StreamWriter, context: ssl.SSLContext, host: str) -> None:
-    """Encrypts a connection up to `host`, whose certificate is verified."""
+    """Encrypts a connection up to a `host` that it verifies. Raises `ConnectFailed` or `CertificateRefused`."""
     try:
         await writer.start_tls(context, server_hostname=host)
     except ssl.SSLCertVerificationError as error:
-        raise CertificateRefused(_certificate_message(host, error)) from error
+        raise CertificateRefused(f"the certificate of {host} is refused: {error.verify_message}") from error
     except OSError as error:
-        raise TransportError(f"the TLS handshake with {host} failed: {error.strerror or error}") from error
+        raise ConnectFailed(f"the TLS handshake with {host} failed: {error.strerror or error}") from error
 
 
 @cache
@@ -60,10 +72,17 @@ def tls_context() -> ssl.SSLContext:
     return ssl.create_default_context()
 
 
+def trust_only(authority: str) -> ssl.SSLContext:
+    """
+    Verifies a server's certificate and name against one authority (PEM) and no other. Raises `ssl.SSLError` or
+    `ValueError`.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_verify_locations(cadata=authority)
+    return context
+
+
 def close(writer: asyncio.StreamWriter) -> None:
     """Drops a connection at once: nobody waits for a far side's goodbye."""
     writer.transport.abort()
-
-
-def _certificate_message(host: str, error: ssl.SSLCertVerificationError) -> str:
-    return f"the certificate of {host} is refused: {error.verify_message}"
