@@ -93,37 +93,30 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     ...[`--audit-policy-file=${auditPolicy}`, `--audit-log-path=${auditLog}`, '--audit-log-mode=batch'],
     '--profiling=false',
   );
-  start(
-    'kube-controller-manager',
-    programs.kubernetes,
-    'kube-controller-manager',
-    ...connection(credentials.kubeconfig('kube-controller-manager')),
-    '--use-service-account-credentials=true',
-    `--service-account-private-key-file=${credentials.serviceAccountKey}`,
-    `--root-ca-file=${credentials.authority}`,
-  );
-  start(
-    'kube-scheduler',
-    programs.kubernetes,
-    'kube-scheduler',
-    ...connection(credentials.kubeconfig('kube-scheduler')),
-  );
-
   const kubeconfig = credentials.kubeconfig('admin');
   const kubectl: Command = [programs.kubernetes, 'kubectl', '--kubeconfig', kubeconfig];
+  const raw = (path: string): Promise<string> =>
+    runCommand(kubectl[0], [...kubectl.slice(1), 'get', '--raw', path]);
   try {
-    // The default service account comes from the controllers: without it no pod is admitted.
-    await until('the control plane', READY_MS, async () => {
-      await runCommand(kubectl[0], [...kubectl.slice(1), 'get', '--raw', '/readyz']);
-      await runCommand(kubectl[0], [
-        ...kubectl.slice(1),
-        '-n',
-        'default',
-        'get',
-        'serviceaccount',
-        'default',
-      ]);
-    });
+    await until('the API server', READY_MS, () => raw('/readyz'));
+    // They end when they do not find it.
+    start(
+      'kube-controller-manager',
+      programs.kubernetes,
+      'kube-controller-manager',
+      ...connection(credentials.kubeconfig('kube-controller-manager')),
+      '--use-service-account-credentials=true',
+      `--service-account-private-key-file=${credentials.serviceAccountKey}`,
+      `--root-ca-file=${credentials.authority}`,
+    );
+    start(
+      'kube-scheduler',
+      programs.kubernetes,
+      'kube-scheduler',
+      ...connection(credentials.kubeconfig('kube-scheduler')),
+    );
+    // Without the default service account, which the controllers make, no pod is admitted.
+    await until('the controllers', READY_MS, () => raw('/api/v1/namespaces/default/serviceaccounts/default'));
   } catch (error) {
     const lines = apiServer.lastLines();
     await stop();

@@ -21,12 +21,26 @@ export interface NodeNamespace {
 
 /** What the node would write outside the cluster's folder is in memory, and its alone. */
 const MASKED = ['/run', '/var/lib', '/var/log'];
+/** What a kubelet sets, or refuses to start (kubelet's setupKernelTunables): it sets these files instead of the machine. */
+const KERNEL_SETTINGS = [
+  'vm/overcommit_memory',
+  'vm/panic_on_oom',
+  'kernel/panic',
+  'kernel/panic_on_oops',
+  'kernel/keys/root_maxkeys',
+  'kernel/keys/root_maxbytes',
+];
 /** $1 is process 1 of the node; what follows are the arguments of `ip`. */
 const FIRST_PROCESS = [
   'set -eu',
   // Volumes of pods are mounted by the kubelet and seen by containers (Mount propagation in the Kubernetes documentation).
   'mount --make-rshared /',
   ...MASKED.map((folder) => `mount -t tmpfs -o mode=755 tmpfs ${folder}`),
+  'mkdir /run/sysctl',
+  ...KERNEL_SETTINGS.flatMap((setting) => {
+    const copy = `/run/sysctl/${setting.replaceAll('/', '.')}`;
+    return [`cat /proc/sys/${setting} > ${copy}`, `mount --bind ${copy} /proc/sys/${setting}`];
+  }),
   'echo made',
   'read -r linked',
   'ip link set lo up',

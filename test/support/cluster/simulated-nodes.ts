@@ -31,6 +31,7 @@ export async function startSimulatedNodes(
     'kwok',
     [
       kwok,
+      `--config=${join(import.meta.dirname, 'simulated-stages.yaml')}`,
       `--kubeconfig=${credentials.kubeconfig('kwok')}`,
       `--manage-nodes-with-label-selector=${SIMULATED}=true`,
       '--node-lease-duration-seconds=40',
