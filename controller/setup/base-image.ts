@@ -11,10 +11,10 @@ import { hasImage, pullImage } from './engine-images.ts';
 /** Where there is a registry and nobody chose a base. */
 const DEFAULT_BASE = 'python:3.13-slim';
 
-/** How a base is built on Debian: what the build stage needs, without documentation and translations. */
+/** How a base is built on Debian: what the build stages need, without documentation and translations. */
 const RECIPE = [
   ...['--variant=essential', '--mode=root', '--format=tar', '--quiet'],
-  '--include=ca-certificates,python3,python3-pip',
+  '--include=ca-certificates,libstdc++6,python3,python3-pip',
   '--aptopt=APT::Install-Recommends "false"',
   '--dpkgopt=path-exclude=/usr/share/doc/*',
   '--dpkgopt=path-include=/usr/share/doc/*/copyright',
@@ -22,7 +22,7 @@ const RECIPE = [
   '--dpkgopt=path-exclude=/usr/share/man/*',
 ];
 
-/** The image that the runner image's build starts from. */
+/** The image that the build of an image starts from. */
 export interface BaseImage {
   /** Its name on the engine. */
   readonly name: string;

@@ -49,13 +49,19 @@ export async function pullImage(
 export async function followProgress(docker: Dockerode, stream: NodeJS.ReadableStream): Promise<string> {
   const { promise, resolve, reject } = Promise.withResolvers<string>();
   let printed = '';
+  let failure: string | undefined;
   docker.modem.followProgress(
     stream,
     (error) => {
-      if (error === null) resolve(printed);
-      else reject(new Error(`${error.message}\n${printed.trim().slice(-4000)}`.trim(), { cause: error }));
+      const message = error?.message ?? failure;
+      if (message === undefined) resolve(printed);
+      else reject(new Error(`${message}\n${printed.trim().slice(-4000)}`.trim(), { cause: error }));
     },
-    (event: { readonly stream?: string }) => (printed += event.stream ?? ''),
+    // The engine answers 200 before it begins, and tells a failure as the last event.
+    (event: { readonly stream?: string; readonly error?: string }) => {
+      printed += event.stream ?? '';
+      failure ??= event.error;
+    },
   );
   return await promise;
 }

@@ -6,20 +6,19 @@ result depends on the base image and the context alone: every time stamp is the 
 
 import os
 import py_compile
-import re
 import shutil
 import site
 import ssl
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from sbom import write_sbom
+from rootfs import Origins, copy_shared_libraries, files_below, lay_out_system_files, strip_rights_and_times
+from runner_sbom import write_runner_sbom
 
-USER_ID = 65532
+INTERPRETER = "usr/bin/python3"
 VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 
 # Parts of the standard library that a run has no use for: build and test tools, interactive ones, servers and
@@ -48,30 +47,19 @@ def main(context: Path, rootfs: Path) -> None:
     origins = Origins()
     packages = lay_out_python(rootfs, origins)
     install_packages(context, packages)
-    copy_shared_libraries(rootfs, origins)
-    lay_out_system_files(rootfs, origins)
+    extensions = (path for path in files_below(rootfs / "usr/lib") if path.suffix == ".so")
+    copy_shared_libraries(rootfs, origins, [rootfs / INTERPRETER, *extensions])
+    lay_out_system_files(rootfs, origins, "runner")
+    lay_out_certificates(rootfs, origins)
     compile_sources(rootfs)
-    write_sbom(rootfs, context, origins.files, packages)
-    strip_rights_and_times(rootfs)
+    write_runner_sbom(rootfs, context, origins.files, packages)
+    strip_rights_and_times(rootfs, frozenset({INTERPRETER}))
     check(rootfs)
-
-
-class Origins:
-    """Which file of the base each system file was copied from, for the bill of materials."""
-
-    def __init__(self) -> None:
-        self.files: list[Path] = []
-
-    def copy(self, source: Path, target: Path) -> None:
-        """Copies one file; its links are followed."""
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(source, target)
-        self.files.append(source.resolve())
 
 
 def lay_out_python(rootfs: Path, origins: Origins) -> Path:
     """Copies interpreter and library below /usr, wherever the base has them. Returns the folder for packages."""
-    origins.copy(Path(sys.executable), rootfs / "usr/bin/python3")
+    origins.copy(Path(sys.executable), rootfs / INTERPRETER)
     library = rootfs / "usr/lib" / VERSION
     source = Path(sysconfig.get_path("stdlib"))
     for path in files_below(source):
@@ -96,46 +84,14 @@ def install_packages(context: Path, packages: Path) -> None:
     shutil.copytree(context / "src/wormhole_runner", packages / "wormhole_runner")
 
 
-def copy_shared_libraries(rootfs: Path, origins: Origins) -> None:
-    """Copies what the loader would load for the interpreter and all extension modules, and the loader itself."""
-    for link in ("lib", "lib64", "lib32"):
-        if Path("/", link).is_symlink():
-            (rootfs / link).symlink_to(Path("/", link).readlink())
-    binaries = [
-        rootfs / "usr/bin/python3",
-        *(path for path in files_below(rootfs / "usr/lib") if path.suffix == ".so"),
-    ]
-    listing = subprocess.run(  # noqa: S603
-        ["/usr/bin/ldd", *map(str, binaries)], check=True, capture_output=True, text=True
-    ).stdout
-    if "not found" in listing:
-        raise SystemExit(f"a shared library is missing in the base image:\n{listing}")
-    for name in sorted(set(re.findall(r"(/\S+) \(0x", listing))):
-        library = Path(name)
-        # Links in the folder are resolved (/lib is /usr/lib), the name itself stays: it is what the loader asks for.
-        origins.copy(library, rootfs / library.parent.resolve().relative_to("/") / library.name)
-    folders = sorted({str(Path(name).parent.resolve()) for name in re.findall(r"=> (/\S+) \(0x", listing)})
-    (rootfs / "etc").mkdir()
-    (rootfs / "etc/ld.so.conf").write_text("".join(f"{folder}\n" for folder in folders))
-    subprocess.run(["/sbin/ldconfig", "-r", str(rootfs)], check=True)  # noqa: S603
-
-
-def lay_out_system_files(rootfs: Path, origins: Origins) -> None:
-    """Adds the accounts, the trusted certificates, and the folders that a container mounts over."""
-    etc = rootfs / "etc"
-    (etc / "passwd").write_text(f"root:x:0:0:root:/:/nonexistent\nrunner:x:{USER_ID}:{USER_ID}:runner:/:/nonexistent\n")
-    (etc / "group").write_text(f"root:x:0:\nrunner:x:{USER_ID}:\n")
-    (etc / "nsswitch.conf").write_text("passwd: files\ngroup: files\nhosts: files dns\n")
-    origins.copy(Path("/etc/os-release"), etc / "os-release")
-    certificates = etc / "ssl/certs/ca-certificates.crt"
+def lay_out_certificates(rootfs: Path, origins: Origins) -> None:
+    """Adds the trusted certificates, where the interpreter looks for them."""
+    certificates = rootfs / "etc/ssl/certs/ca-certificates.crt"
     origins.copy(Path("/etc/ssl/certs/ca-certificates.crt"), certificates)
     default = rootfs / Path(ssl.get_default_verify_paths().openssl_cafile).relative_to("/")
     if default != certificates:
         default.parent.mkdir(parents=True, exist_ok=True)
         default.symlink_to("/" + str(certificates.relative_to(rootfs)))
-    # No /tmp: runc 1.1 gives a tmpfs the mode of the folder that it covers, whatever mode was asked for.
-    for folder in ("dev", "proc", "run/wormhole", "sys"):
-        (rootfs / folder).mkdir(parents=True)
 
 
 def compile_sources(rootfs: Path) -> None:
@@ -150,27 +106,12 @@ def compile_sources(rootfs: Path) -> None:
             )
 
 
-def strip_rights_and_times(rootfs: Path) -> None:
-    """Leaves everything to root, read-only for everybody else, with no special bit and no time."""
-    for path in [rootfs, *rootfs.rglob("*")]:
-        os.lchown(path, 0, 0)
-        if not path.is_symlink():
-            executable = path.is_dir() or path.name == "python3" or re.search(r"\.so(\.\d+)*$", path.name)
-            path.chmod(0o755 if executable else 0o644)
-        os.utime(path, (0, 0), follow_symlinks=False)
-
-
 def check(rootfs: Path) -> None:
     """Imports what the runner needs in the finished root folder."""
     program = "import asyncio, hashlib, json, ssl, zlib, h11, jsonschema, wormhole_runner; ssl.create_default_context()"
     subprocess.run(  # noqa: S603
         ["/usr/bin/python3", "-I", "-c", program], check=True, preexec_fn=lambda: os.chroot(rootfs)
     )
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """All files below a folder, links among them, in no particular order."""
-    return (path for path in folder.rglob("*") if path.is_file())
 
 
 if __name__ == "__main__":

@@ -1,60 +1,34 @@
-"""Writes the image's bill of materials: CycloneDX 1.6 (https://cyclonedx.org/docs/1.6/json/)."""
+"""An image's bill of materials: CycloneDX 1.6 (https://cyclonedx.org/docs/1.6/json/)."""
 
 import json
 import platform
 import re
 import shutil
 import subprocess
-import tomllib
 from collections.abc import Iterable
 from email.parser import HeaderParser
 from pathlib import Path
 from typing import Any
 
-SBOM_FILE = "usr/share/sbom/wormhole-runner.cdx.json"
 Component = dict[str, Any]
 
 
-def write_sbom(rootfs: Path, context: Path, copied: Iterable[Path], packages: Path) -> None:
-    """Lists the runner, its packages, and the base's packages that the copied files belong to."""
-    project = tomllib.loads((context / "pyproject.toml").read_text())["project"]
-    components = [*python_components(packages), *system_components(rootfs, copied)]
+def write_sbom(rootfs: Path, application: Component, components: Iterable[Component]) -> None:
+    """Writes what APPLICATION, an entry of :func:`component`, is made of into the image."""
     bom = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
         "version": 1,
-        "metadata": {
-            "component": {
-                "type": "application",
-                "bom-ref": project["name"],
-                "name": project["name"],
-                "version": project["version"],
-                "description": project["description"],
-                "licenses": licenses(project["license"]),
-                "purl": f"pkg:pypi/{project['name']}@{project['version']}",
-            }
-        },
-        "components": sorted(components, key=lambda component: component["bom-ref"]),
+        "metadata": {"component": application},
+        "components": sorted(components, key=lambda entry: entry["bom-ref"]),
     }
-    target = rootfs / SBOM_FILE
+    target = rootfs / f"usr/share/sbom/{application['name']}.cdx.json"
     target.parent.mkdir(parents=True)
     target.write_text(json.dumps(bom, indent=1) + "\n")
 
 
-def python_components(packages: Path) -> list[Component]:
-    """One component for each installed wheel."""
-    components = []
-    for folder in packages.glob("*.dist-info"):
-        metadata = HeaderParser().parsestr((folder / "METADATA").read_text())
-        name, version = metadata["Name"].lower(), metadata["Version"]
-        stated = metadata.get("License-Expression") or metadata.get("License")
-        purl = f"pkg:pypi/{name}@{version}"
-        components.append(component("library", purl, name, version, stated))
-    return components
-
-
 def system_components(rootfs: Path, copied: Iterable[Path]) -> list[Component]:
-    """One component for each Debian package, and one for an interpreter that no package brought."""
+    """One component for each Debian package, and one for a Python that no package brought."""
     files = set(copied)
     owners = debian_owners(files)
     release = platform.freedesktop_os_release()
