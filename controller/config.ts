@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { tmpdir } from 'node:os';
 import { isAbsolute, join, resolve } from 'node:path';
 import { parse as parseYaml } from 'yaml';
@@ -99,6 +100,11 @@ const environmentSchema = z.object({
   [SERVICES_VARIABLE]: jsonText.pipe(z.array(internalServiceSchema).max(1000)).default([]),
   WORMHOLE_SECRETS_DIR: folder.optional(),
   WORMHOLE_TLS_DIR: folder.default('/run/secrets/wormhole-tls'),
+  WORMHOLE_SERVICE_ACCOUNT_DIR: folder.default('/var/run/secrets/kubernetes.io/serviceaccount'),
+  WORMHOLE_LISTEN_ADDRESS: z
+    .string()
+    .refine((address) => isIP(address) !== 0, 'an IPv4 or IPv6 address')
+    .optional(),
   WORMHOLE_PROBE_PORT: z.coerce.number().pipe(z.int().min(0).max(65_535)).default(8081),
   WORMHOLE_STATE_DIR: folder.optional(),
   WORMHOLE_CACHE_DIR: folder.optional(),
@@ -144,6 +150,10 @@ export interface Environment {
   readonly internalServices: readonly InternalService[];
   /** In a cluster: the folder with the gateway's certificate, its key and its authority. */
   readonly tlsDir: string;
+  /** In a cluster: the folder with the pod's token for the API server and the API server's authority. */
+  readonly serviceAccountDir: string;
+  /** In a cluster: the address that ports are opened on; unset: all of them. */
+  readonly listenAddress: string | undefined;
   /** In a cluster: where liveness and readiness are told; 0 is any free port. */
   readonly probePort: number;
   readonly paths: Paths;
@@ -199,6 +209,8 @@ export function loadEnvironment(from: Variables = process.env): Environment {
     egressGrantKey: variables.WORMHOLE_EGRESS_GRANT_KEY,
     internalServices: variables[SERVICES_VARIABLE],
     tlsDir: variables.WORMHOLE_TLS_DIR,
+    serviceAccountDir: variables.WORMHOLE_SERVICE_ACCOUNT_DIR,
+    listenAddress: variables.WORMHOLE_LISTEN_ADDRESS,
     probePort: variables.WORMHOLE_PROBE_PORT,
     paths: defaultPaths(env, isRoot),
     runDir: variables.WORMHOLE_RUN_DIR ?? defaultRunDir(env, isRoot),

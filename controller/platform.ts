@@ -1,25 +1,18 @@
 import { createHash } from 'node:crypto';
 import { mkdir, open, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import pg from 'pg';
 import type { Logger } from 'pino';
 import { DockerBackend } from './backends/docker/docker-backend.ts';
 import { Client } from './client.ts';
 import type { PlatformConfig } from './config.ts';
-import { Controller } from './dispatch/controller.ts';
-import { Leadership } from './dispatch/leadership.ts';
 import { WormholeError } from './errors.ts';
-import { openQueueServer } from './queue/queue-server.ts';
+import { takeLead } from './lead.ts';
 import { openRunAccess } from './run-access.ts';
 import { KeyRing } from './secrets/cipher.ts';
 import { encryptionKeyFile, loadOrCreateKeyFile } from './secrets/key-file.ts';
 import { connectEngine, type Engine } from './setup/engine.ts';
 import { ensureRunnerImage } from './setup/image.ts';
 import { startPostgres } from './setup/postgres.ts';
-import { openLogStore } from './store/logs/open.ts';
-import { migrate } from './store/migrate.ts';
-import { Notifications } from './store/notifications.ts';
-import { setGlobalCap } from './store/tenants.ts';
 import { startWatchdog, type WatchdogProcess } from './watchdog/spawn.ts';
 
 export interface PlatformOptions {
@@ -55,9 +48,6 @@ export interface Platform {
   stop(options: { readonly drainMs: number }): Promise<void>;
 }
 
-const POOL_CONNECTIONS = 20;
-/** Of PostgreSQL, for the queue: one for each tenant that has work at a time, and a few. */
-const QUEUE_CONNECTIONS = 140;
 /** At a run's deadline the runner and the controller end it; the watchdog, this much later, is for when both fail. */
 const WATCHDOG_GRACE_MS = 2_000;
 
@@ -68,13 +58,17 @@ const WATCHDOG_GRACE_MS = 2_000;
  */
 export async function startPlatform(options: PlatformOptions): Promise<Platform> {
   const { config, log } = options;
+  if (config.kubernetes !== undefined) {
+    throw new WormholeError(
+      'CONFIG_INVALID',
+      'kubernetes: is for the control plane in a cluster ("wormhole controller"); "wormhole up" runs containers of this machine: remove the section',
+    );
+  }
   const signal = options.signal ?? new AbortController().signal;
   const onStep = (step: string): void => {
     signal.throwIfAborted();
     options.onStep(step);
   };
-  const onLost = (error: Error): void => log.warn({ error: error.message }, 'a connection was lost');
-  const failed = new AbortController();
   await using started = new AsyncDisposableStack();
 
   onStep('looking for a container engine');
@@ -86,80 +80,41 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
 
   await mkdir(stateDir, { recursive: true });
   const databaseUrl = await openDatabase(config, onStep, started);
-  const pool = new pg.Pool({ connectionString: databaseUrl, max: POOL_CONNECTIONS });
-  pool.on('error', onLost);
-  started.defer(() => pool.end());
-  await migrate(pool);
   const keys = KeyRing.parse(
     config.encryptionKeys ?? (await loadOrCreateKeyFile(encryptionKeyFile(stateDir))),
   );
-
-  const leadership = await Leadership.acquire({
-    databaseUrl,
-    instance: config.instance,
-    onWait: () => onStep(`another controller leads instance "${config.instance}"; standing by`),
-    onInterrupted: onLost,
-    onLost: () => {
-      failed.abort(
-        new WormholeError(
-          'PLATFORM_NOT_RUNNING',
-          `another controller leads instance "${config.instance}" now`,
-        ),
-      );
-    },
-    signal,
-  });
-  started.defer(() => leadership.release());
-
-  const notifications = new Notifications(databaseUrl, onLost);
-  await notifications.start();
-  started.defer(() => notifications.close());
-  const server = openQueueServer({
-    databaseUrl,
-    redisUrl: config.redisUrl,
-    maxConnections: QUEUE_CONNECTIONS,
-    onError: onLost,
-  });
-  started.defer(() => server.close());
-  const logs = await openLogStore({
-    pool,
-    mongodbUrl: config.mongodbUrl,
-    retentionDays: config.logRetentionDays,
-    log: (message) => log.warn(message),
-  });
-  started.defer(() => logs.close());
-  const client = new Client({ pool, notifications, server, logs, keys });
+  const lead = started.use(
+    await takeLead({
+      config,
+      databaseUrl,
+      log,
+      onStandby: () => onStep(`another controller leads instance "${config.instance}"; standing by`),
+      openBackend: async ({ pool, logs }, opened) => {
+        const { internalServices } = config;
+        const access = openRunAccess({ pool, keys, logs, internalServices, log });
+        opened.defer(() => access.close());
+        const watchdog = await openWatchdog(config, engine, opened);
+        opened.defer(() => watchdog.stop());
+        const backend = new DockerBackend({
+          docker: engine.docker,
+          image: image.image,
+          instance: config.instance,
+          runDir: await openRunDir(config, opened),
+          channels: access.sockets,
+          security: {},
+          log,
+        });
+        onStep('taking over what was running');
+        // Nobody else starts runs of this instance: a folder without a container is what a dead controller left.
+        await backend.removeOrphanFolders(0);
+        return backend;
+      },
+      signal,
+    }),
+  );
+  const { controller, server } = lead;
+  const client = new Client({ ...lead, keys });
   started.defer(() => client.close());
-  await setGlobalCap(pool, config.maxConcurrent);
-  await client.applyTenants(config.tenants);
-
-  const { internalServices } = config;
-  const access = openRunAccess({ pool, keys, logs, internalServices, log });
-  started.defer(() => access.close());
-  const watchdog = await openWatchdog(config, engine, started);
-  started.defer(() => watchdog.stop());
-  const runDir = await openRunDir(config, started);
-  const backend = new DockerBackend({
-    docker: engine.docker,
-    image: image.image,
-    instance: config.instance,
-    runDir,
-    channels: access.sockets,
-    security: {},
-    log,
-  });
-  onStep('taking over what was running');
-  // Nobody else starts runs of this instance: a folder without a container is what a dead controller left.
-  await backend.removeOrphanFolders(0);
-  const controller = await Controller.start({
-    pool,
-    server,
-    notifications,
-    backend,
-    policy: config.retry,
-    claimTimeoutMs: config.claimTimeoutMs,
-    log,
-  });
 
   const parts = started.move();
   let stopping: Promise<void> | undefined;
@@ -172,7 +127,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       queue: server.kind,
       logs: config.mongodbUrl === undefined ? 'postgresql' : 'mongodb',
     },
-    failed: failed.signal,
+    failed: lead.failed,
     stop: async ({ drainMs }) => {
       stopping ??= controller.close().finally(() => parts.disposeAsync());
       const hurry = setTimeout(() => void controller.cancelLive(), drainMs);

@@ -3,11 +3,13 @@ import { Command, CommanderError } from 'commander';
 import { z } from 'zod';
 import { addCancel } from './commands/cancel.ts';
 import { addConnection } from './commands/connection.ts';
+import { addControlPlane } from './commands/control-plane.ts';
 import { addDemo } from './commands/demo.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addLogs } from './commands/logs.ts';
 import { addLs } from './commands/ls.ts';
 import { addRerun } from './commands/rerun.ts';
+import { addSecrets } from './commands/secrets.ts';
 import { addShow } from './commands/show.ts';
 import { addSubmit } from './commands/submit.ts';
 import { addTenants } from './commands/tenants.ts';
@@ -66,7 +68,7 @@ function makeProgram(cli: Cli, run: RunCommand): Command {
     });
   const add = [
     ...[addDemo, addUp, addSubmit, addLs, addShow, addLogs, addCancel, addRerun, addTenants],
-    ...[addConnection, addDoctor],
+    ...[addConnection, addDoctor, addControlPlane, addSecrets],
   ];
   add.forEach((addCommand) => addCommand(program, run));
   return program;

@@ -1,6 +1,7 @@
 import { chmod, lstat, unlink } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Duplex } from 'node:stream';
 import { attemptName, type AttemptRef } from '../model/ids.ts';
 import { denyResponse, denySocket } from './denial.ts';
@@ -29,8 +30,8 @@ export interface EgressProxyOptions {
   readonly clock?: () => number;
 }
 
-/** Stops listening and ends every connection that came in. */
-export type CloseListener = () => Promise<void>;
+/** Stops listening, and ends every connection that came in; those that do not end by themselves within `drainMs`. */
+export type CloseListener = (options?: { readonly drainMs: number }) => Promise<void>;
 
 /** One request: how to answer it, and how to carry it once the far side is connected. */
 interface Exchange {
@@ -108,8 +109,14 @@ export class EgressProxy {
         resolve();
       });
     });
-    const close = async (): Promise<void> => {
-      const closed = new Promise((resolve) => server.close(resolve));
+    const close: CloseListener = async ({ drainMs } = { drainMs: 0 }) => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      if (drainMs > 0) {
+        const over = new AbortController();
+        const deadline = delay(drainMs, undefined, { signal: over.signal }).catch(() => undefined);
+        await Promise.race([closed, deadline]);
+        over.abort();
+      }
       for (const client of clients) client.destroy();
       await closed;
     };

@@ -2,7 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { runMigrations } from 'bullmq';
 import type pg from 'pg';
-import { transaction, withClient } from './database.ts';
+import { transaction, withClient, type Queryable } from './database.ts';
 
 const MIGRATIONS = join(import.meta.dirname, 'migrations');
 /** Serialises migrations of processes that start at the same time ("WORM"). */
@@ -13,7 +13,7 @@ const ADVISORY_LOCK = 0x574f524d;
  * (`bullmq`), so that either queue backend can be chosen later. Safe to run from many processes at once.
  */
 export async function migrate(pool: pg.Pool): Promise<void> {
-  const files = (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort();
+  const files = await migrations();
   await transaction(pool, async (client) => {
     await client.query('SELECT pg_advisory_xact_lock($1)', [ADVISORY_LOCK]);
     await client.query(
@@ -27,4 +27,17 @@ export async function migrate(pool: pg.Pool): Promise<void> {
     }
   });
   await withClient(pool, (client) => runMigrations(client, 'bullmq'));
+}
+
+/** @returns whether the database has the schema that this program needs; it may be newer. */
+export async function isMigrated(db: Queryable): Promise<boolean> {
+  const { rows: tables } = await db.query("SELECT FROM pg_tables WHERE tablename = 'migrations'");
+  if (tables.length === 0) return false;
+  const { rows } = await db.query<{ name: string }>('SELECT name FROM migrations');
+  const applied = new Set(rows.map(({ name }) => name));
+  return (await migrations()).every((name) => applied.has(name));
+}
+
+async function migrations(): Promise<string[]> {
+  return (await readdir(MIGRATIONS)).filter((name) => name.endsWith('.sql')).sort();
 }

@@ -1,0 +1,62 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+/** @returns why the process is not ready, in words without a secret; nothing if it is. */
+export type Readiness = () => Promise<readonly string[]>;
+
+/**
+ * What the kubelet asks a process of the control plane: `/healthz`, whether it is alive, and `/readyz`, whether it can
+ * do its work, with the reasons in the answer if not. https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/
+ */
+export interface Probes {
+  readonly port: number;
+  /** From now on readiness is what `readiness` says. Before the first call the process is starting. */
+  follow(readiness: Readiness): void;
+  close(): Promise<void>;
+}
+
+const OK = 200;
+const NOT_FOUND = 404;
+const NOT_READY = 503;
+
+/** @param address where to listen: `host` unset means all addresses, `port` 0 any free one. */
+export async function startProbes(address: {
+  readonly host: string | undefined;
+  readonly port: number;
+}): Promise<Probes> {
+  let readiness: Readiness = () => Promise.resolve(['starting']);
+  const answer = async (path: string | undefined): Promise<readonly [status: number, body: object]> => {
+    switch (path) {
+      case '/healthz':
+        return [OK, { alive: true }];
+      case '/readyz': {
+        const reasons = await readiness();
+        return reasons.length === 0 ? [OK, { ready: true }] : [NOT_READY, { ready: false, reasons }];
+      }
+      default:
+        return [NOT_FOUND, { error: 'there are /healthz and /readyz' }];
+    }
+  };
+  const server = createServer((request, response) => {
+    answer(request.url).then(
+      ([status, body]) => {
+        response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+      },
+      () => response.writeHead(NOT_READY).end(),
+    );
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject).listen(address, resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    follow: (next) => {
+      readiness = next;
+    },
+    close: async () => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+}

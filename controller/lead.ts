@@ -1,0 +1,126 @@
+import pg from 'pg';
+import type { Logger } from 'pino';
+import type { Backend } from './backends/types.ts';
+import type { PlatformConfig } from './config.ts';
+import { Controller } from './dispatch/controller.ts';
+import { Leadership } from './dispatch/leadership.ts';
+import { WormholeError } from './errors.ts';
+import { openQueueServer, type QueueServer } from './queue/queue-server.ts';
+import { transaction } from './store/database.ts';
+import { openLogStore } from './store/logs/open.ts';
+import type { LogStore } from './store/logs/types.ts';
+import { migrate } from './store/migrate.ts';
+import { Notifications } from './store/notifications.ts';
+import { setGlobalCap, upsertTenant } from './store/tenants.ts';
+
+export interface LeadOptions {
+  readonly config: PlatformConfig;
+  readonly databaseUrl: string;
+  readonly log: Logger;
+  /** Told once when another controller leads and this one stands by. */
+  readonly onStandby: () => void;
+  /**
+   * Opens the place where attempts run, once this controller leads.
+   * @param opened closes what was opened for it, before anything of `parts`.
+   */
+  readonly openBackend: (parts: LeadParts, opened: AsyncDisposableStack) => Promise<Backend>;
+  /** Gives up standing by. */
+  readonly signal: AbortSignal;
+}
+
+/** What a controller leads with, on one machine and in a cluster. */
+export interface LeadParts {
+  readonly pool: pg.Pool;
+  readonly notifications: Notifications;
+  readonly server: QueueServer;
+  readonly logs: LogStore;
+}
+
+/** A controller that leads its instance. Disposed of, it gives the lead up and closes all that was opened. */
+export interface Lead extends LeadParts, AsyncDisposable {
+  readonly controller: Controller;
+  /**
+   * Aborts, with why as its reason, when another controller took the lead while PostgreSQL was away: this process must
+   * exit at once and stop nothing, because the live runs are the other one's now.
+   */
+  readonly failed: AbortSignal;
+  /** Gives the lead up at once, and leaves live runs to whoever takes it: this process must exit then. */
+  abandon(): Promise<void>;
+}
+
+const POOL_CONNECTIONS = 20;
+/** Of PostgreSQL, for the queue: one for each tenant that has work at a time, and a few. */
+const QUEUE_CONNECTIONS = 140;
+
+/**
+ * Waits until this controller leads its instance, brings the database to the newest schema, applies what is declared,
+ * and takes over the runs that are live. What was opened is closed again if a later step fails.
+ * @throws what PostgreSQL, the queue or the backend refuse; the signal's reason.
+ */
+export async function takeLead(options: LeadOptions): Promise<Lead> {
+  const { config, databaseUrl, log } = options;
+  const onLost = (error: Error): void => log.warn({ error: error.message }, 'a connection was lost');
+  const failed = new AbortController();
+  await using opened = new AsyncDisposableStack();
+
+  const leadership = await Leadership.acquire({
+    databaseUrl,
+    instance: config.instance,
+    onWait: options.onStandby,
+    onInterrupted: onLost,
+    onLost: () => {
+      failed.abort(
+        new WormholeError(
+          'PLATFORM_NOT_RUNNING',
+          `another controller leads instance "${config.instance}" now`,
+        ),
+      );
+    },
+    signal: options.signal,
+  });
+  opened.defer(() => leadership.release());
+
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: POOL_CONNECTIONS });
+  pool.on('error', onLost);
+  opened.defer(() => pool.end());
+  await migrate(pool);
+  const notifications = new Notifications(databaseUrl, onLost);
+  opened.defer(() => notifications.close());
+  await notifications.start();
+  const server = openQueueServer({
+    databaseUrl,
+    redisUrl: config.redisUrl,
+    maxConnections: QUEUE_CONNECTIONS,
+    onError: onLost,
+  });
+  opened.defer(() => server.close());
+  const logs = await openLogStore({
+    pool,
+    mongodbUrl: config.mongodbUrl,
+    retentionDays: config.logRetentionDays,
+    log: (message) => log.warn(message),
+  });
+  opened.defer(() => logs.close());
+  await setGlobalCap(pool, config.maxConcurrent);
+  await transaction(pool, async (db) => {
+    for (const tenant of config.tenants) await upsertTenant(db, tenant);
+  });
+
+  const parts = { pool, notifications, server, logs };
+  const backend = await options.openBackend(parts, opened);
+  const controller = await Controller.start({
+    ...parts,
+    backend,
+    policy: config.retry,
+    claimTimeoutMs: config.claimTimeoutMs,
+    log,
+  });
+  const all = opened.move();
+  return {
+    ...parts,
+    controller,
+    failed: failed.signal,
+    abandon: () => leadership.release(),
+    [Symbol.asyncDispose]: () => all.disposeAsync(),
+  };
+}
