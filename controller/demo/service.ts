@@ -22,7 +22,7 @@ const LONGEST_WAIT_MS = 120_000;
 const LARGEST_BODY_MB = 3;
 const MEGABYTE = 1_000_000;
 
-/** A small CRM on loopback that the sample workflows call. */
+/** A small CRM on this machine that the sample workflows call. */
 export interface DemoService {
   readonly address: string;
   readonly port: number;
@@ -33,7 +33,8 @@ export interface DemoService {
 }
 
 /**
- * Starts the service on a free port of 127.0.0.1.
+ * Starts the service on a free port.
+ * @param listenAddress an address of this machine.
  *
  * | endpoint | auth | what it does |
  * | --- | --- | --- |
@@ -47,7 +48,7 @@ export interface DemoService {
  * | `GET /slow?ms=` | – | answers after that long |
  * | `GET /export?mb=` | – | that many megabytes of JSON |
  */
-export async function startDemoService(): Promise<DemoService> {
+export async function startDemoService(listenAddress = '127.0.0.1'): Promise<DemoService> {
   const secrets = makeSecrets();
   const endpoints = makeEndpoints(secrets);
   const server = createServer((request, response) => {
@@ -63,7 +64,7 @@ export async function startDemoService(): Promise<DemoService> {
         () => response.destroy(),
       );
   });
-  server.listen(0, '127.0.0.1');
+  server.listen(0, listenAddress);
   await once(server, 'listening');
   const { address, port } = server.address() as AddressInfo;
   return {
