@@ -20,12 +20,10 @@ export const egressRuleSchema = z.strictObject({
 export type EgressRule = z.output<typeof egressRuleSchema>;
 
 /** What a tenant's runs may reach, as the controller's tenants have it. */
-export const egressPolicySchema = z
-  .strictObject({
-    mode: z.enum(['deny', 'allowlist', 'unrestricted']).default('deny'),
-    allow: z.array(egressRuleSchema).max(1000).default([]),
-  })
-  .prefault({});
+export const egressPolicySchema = z.strictObject({
+  mode: z.enum(['deny', 'allowlist', 'unrestricted']).default('deny'),
+  allow: z.array(egressRuleSchema).max(1000).default([]),
+});
 
 /** A service at a private address that the operator opens to runs under a name, as the controller has it. */
 export const internalServiceSchema = z.strictObject({

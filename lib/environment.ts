@@ -27,7 +27,7 @@ const declaredSchema = z.strictObject({
   maxConcurrent: z.int().min(1).max(100_000).default(50),
   tenants: z.array(tenantSchema).min(1).max(10_000),
   /** What the runs of a tenant that says nothing about it may reach. */
-  egress: egressPolicySchema,
+  egress: egressPolicySchema.prefault({}),
   internalServices: z.array(internalServiceSchema).max(1000).default([]),
   logRetentionDays: z.int().min(1).max(3650).default(30),
   claimTimeoutMs: z.int().min(1000).max(3_600_000).default(60_000),

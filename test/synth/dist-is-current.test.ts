@@ -1,7 +1,18 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, delimiter, dirname, join } from 'node:path';
+import { basename, delimiter, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseEnvironment } from '../../lib/index.ts';
@@ -40,20 +51,62 @@ describe('dist/', () => {
     expect(stale, 'dist/ is stale: run "npm run synth" and commit dist/').toEqual([]);
   });
 
-  it('has one file per tenant and environment', () => {
+  it('has a file for the cluster, one for the control plane and one per tenant', () => {
     const expected = readdirSync('environments').flatMap((file) => {
       const { tenants } = parseEnvironment(file, readFileSync(join('environments', file), 'utf8'));
-      return tenants.map(({ id }) => join(basename(file, '.yaml'), `tenant-${id}.k8s.yaml`));
+      const charts = ['cluster', 'control-plane', ...tenants.map(({ id }) => `tenant-${id}`)];
+      return charts.map((chart) => join(basename(file, '.yaml'), `${chart}.k8s.yaml`));
     });
-    expect([...rendered.keys()].sort()).toEqual(expected.sort());
+    const manifests = [...rendered.keys()].filter((path) => !path.startsWith('argocd'));
+    expect(manifests.sort()).toEqual(expected.sort());
   });
 
-  it('is the same from the cdk8s command line, and a second time', async () => {
-    const outdir = join(folder, 'cli');
-    // cdk8s.yaml says `node`: the one that runs this test.
-    const PATH = [dirname(process.execPath), process.env['PATH']].join(delimiter);
-    const cdk8s = ['node_modules/cdk8s-cli/bin/cdk8s', 'synth', '--no-check-upgrade', '--output', outdir];
-    await run(process.execPath, cdk8s, { env: { ...process.env, PATH } });
-    expect(differences(rendered, filesIn(outdir))).toEqual([]);
+  describe('by the cdk8s command line', () => {
+    let project: string;
+    /** Runs `cdk8s synth` in a copy of the project, because it replaces dist/ there. */
+    const synth = (...options: string[]) => {
+      const cdk8s = join(project, 'node_modules/cdk8s-cli/bin/cdk8s');
+      // cdk8s.yaml says `node`: the one that runs this test.
+      const PATH = [dirname(process.execPath), process.env['PATH']].join(delimiter);
+      return run(process.execPath, [cdk8s, 'synth', '--no-check-upgrade', ...options], {
+        cwd: project,
+        env: { ...process.env, PATH },
+      });
+    };
+    const dist = () => filesIn(join(project, 'dist'));
+
+    beforeAll(() => {
+      project = join(folder, 'project');
+      for (const path of ['lib', 'imports', 'environments', 'cdk8s.yaml', 'package.json']) {
+        cpSync(path, join(project, path), { recursive: true });
+      }
+      symlinkSync(resolve('node_modules'), join(project, 'node_modules'));
+    });
+
+    it('is the same, without the files of tenants that are gone', async () => {
+      mkdirSync(join(project, 'dist/dev'), { recursive: true });
+      writeFileSync(join(project, 'dist/dev/tenant-gone.k8s.yaml'), '');
+      await synth();
+      expect(differences(rendered, dist())).toEqual([]);
+    });
+
+    it('is left alone where another folder is asked for', async () => {
+      const before = dist();
+      await synth('--output', 'elsewhere');
+      expect(differences(rendered, filesIn(join(project, 'elsewhere')))).toEqual([]);
+      expect(differences(before, dist())).toEqual([]);
+    });
+
+    it('is left alone by a value that is refused', async () => {
+      const before = dist();
+      expect(before.size).toBeGreaterThan(50);
+      writeFileSync(join(project, 'environments/wrong.yaml'), 'tenants: [{id: Acme}]');
+      await expect(synth()).rejects.toMatchObject({
+        stderr: expect.stringContaining(
+          'environments/wrong.yaml: tenants[0].id is "Acme"; allowed:',
+        ) as string,
+      });
+      expect(differences(before, dist())).toEqual([]);
+    });
   });
 });

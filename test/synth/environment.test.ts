@@ -1,7 +1,17 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { DEMO_MAX_CONCURRENT, DEMO_TENANTS } from '../../controller/demo/scenarios.ts';
 import { type Environment, environmentApps, InvalidValueError, parseEnvironment } from '../../lib/index.ts';
+import { DIGEST } from './run-job-manifest.ts';
+
+const IMAGES = `images: {runner: "runner@${DIGEST}", controlPlane: "control-plane@${DIGEST}"}\n`;
+
+const MINIMAL = `${IMAGES}tenants: [{id: a}]\n`;
+const egress = (host: string, port = 443): string =>
+  JSON.stringify({ tenants: [{ id: 'a', egress: { mode: 'allowlist', allow: [{ host, ports: [port] }] } }] });
+const internal = (host: string, address: string): string =>
+  JSON.stringify({ internalServices: [{ host, port: 80, address, targetPort: 8080 }] });
 
 const parse = (text: string): Environment => parseEnvironment('environments/test.yaml', text);
 
@@ -16,31 +26,77 @@ const messageOf = (text: string): string => {
 };
 
 describe('an environment file', () => {
-  it('needs nothing but tenants', () => {
-    expect(parse('tenants:\n  - id: acme\n')).toEqual({
+  it('needs nothing but images and tenants', () => {
+    const component = { replicas: 2, cpus: 0.25, memoryMb: 512 };
+    expect(parse(`${IMAGES}tenants:\n  - id: acme\n`)).toEqual({
+      production: false,
       instance: 'wormhole',
       platformNamespace: 'wormhole-system',
       tenantNamespacePrefix: 'wormhole-run',
-      tenants: [{ id: 'acme', maxConcurrent: 5, limits: { cpus: 1, memoryMb: 512, tmpMb: 64 } }],
+      images: { runner: `runner@${DIGEST}`, controlPlane: `control-plane@${DIGEST}` },
+      allowImageTag: false,
+      maxConcurrent: 50,
+      tenants: [
+        {
+          id: 'acme',
+          maxConcurrent: 5,
+          maxQueued: 10_000,
+          maxTimeoutMs: 1_800_000,
+          limits: { cpus: 1, memoryMb: 512, tmpMb: 64, pids: 128 },
+          egress: { mode: 'deny', allow: [] },
+        },
+      ],
+      internalServices: [],
+      logRetentionDays: 30,
+      claimTimeoutMs: 60_000,
+      unschedulableTimeoutMs: 30_000,
+      retry: { attempts: 3, initialDelayMs: 1000, maxDelayMs: 30_000 },
+      placement: { priorityClassName: 'wormhole-run-normal' },
+      cilium: false,
+      pools: [],
+      controlPlane: { controller: component, gateway: component, egressProxy: component },
     });
   });
 
-  it('becomes one chart per tenant, in the tenant’s own namespace', () => {
-    const environment = parse('tenantNamespacePrefix: t\ntenants: [{id: b}, {id: a}]');
+  it('becomes a chart for the cluster, one for the control plane and one per tenant, in a namespace of its own', () => {
+    const environment = parse(`${IMAGES}tenantNamespacePrefix: t\ntenants: [{id: b}, {id: a}]`);
     const charts = environmentApps(environment, 'unused').flatMap((app) => app.charts);
-    expect(charts.map(({ node }) => node.id)).toEqual(['tenant-b', 'tenant-a']);
-    expect((charts[0]!.toJson() as { metadata: object }[])[0]!.metadata).toMatchObject({ name: 't-b' });
+    expect(charts.map(({ node }) => node.id)).toEqual(['cluster', 'control-plane', 'tenant-b', 'tenant-a']);
+    expect((charts[2]!.toJson() as { metadata: object }[])[0]!.metadata).toMatchObject({ name: 't-b' });
+  });
+
+  it('gives its own egress to tenants that declare none', () => {
+    const { tenants } = parse(
+      `${IMAGES}egress: {mode: allowlist, allow: [{host: api.example.com}]}\ntenants: [{id: a}, {id: b, egress: {}}]`,
+    );
+    expect(tenants.map(({ egress }) => egress)).toEqual([
+      { mode: 'allowlist', allow: [{ host: 'api.example.com', ports: [443] }] },
+      { mode: 'deny', allow: [] },
+    ]);
+  });
+
+  it('gives runs the platform’s priority class, or the one that it places them with', () => {
+    const placed = (text: string) => parse(`${IMAGES}tenants: [{id: a}]\n${text}`).placement;
+    expect(placed('instance: eu\npriority: low')).toEqual({ priorityClassName: 'eu-run-low' });
+    expect(placed('placement: {priorityClassName: batch, runtimeClassName: gvisor}')).toEqual({
+      priorityClassName: 'batch',
+      runtimeClassName: 'gvisor',
+    });
   });
 
   it.each([
     ['', 'the whole value is null; allowed: a value of type object'],
     ['[]', 'the whole value is []; allowed: a value of type object'],
     ['{}', 'tenants is missing; allowed: a value of type array'],
+    ['{}', 'images is missing; allowed: a value of type object'],
     ['tenants: []', 'tenants is []; allowed: at least 1 entries'],
     ['tenants: [{}]', 'tenants[0].id is missing; allowed: a value of type string'],
     ['tenants: [{id: Acme}]', 'tenants[0].id is "Acme"; allowed: 1 to 50 lower-case letters'],
     ['tenants: [{id: 7}]', 'tenants[0].id is 7; allowed: a value of type string'],
-    ['tenants: [{id: a}, {id: b}, {id: a}]', 'tenants[2].id is "a"; allowed: an id that no other tenant has'],
+    [
+      `${IMAGES}tenants: [{id: a}, {id: b}, {id: a}]`,
+      'tenants[2].id is "a"; allowed: an id that no other tenant has',
+    ],
     ['tenants: [{id: a, maxConcurrent: 0}]', 'tenants[0].maxConcurrent is 0; allowed: at least 1'],
     [
       'tenants: [{id: a, maxConcurrent: "5"}]',
@@ -54,9 +110,103 @@ describe('an environment file', () => {
     ],
     ['instance: a_b\ntenants: [{id: a}]', 'instance is "a_b"; allowed: 1 to 63 lower-case letters'],
     [
-      'platformNamespace: wormhole-run-a\ntenants: [{id: a}]',
+      `${IMAGES}platformNamespace: wormhole-run-a\ntenants: [{id: a}]`,
       'tenants[0].id is "a"; allowed: an id whose namespace is not the platform\'s own',
     ],
+    ['tenants: [{id: a, maxQueued: -1}]', 'tenants[0].maxQueued is -1; allowed: at least 0'],
+    ['tenants: [{id: a, maxTimeoutMs: 1}]', 'tenants[0].maxTimeoutMs is 1; allowed: at least 1000'],
+    ['tenants: [{id: a, limits: {pids: 1}}]', 'tenants[0].limits.pids is 1; allowed: at least 8'],
+    [
+      'tenants: [{id: a, limits: {cpus: 500m}}]',
+      'tenants[0].limits.cpus is "500m"; allowed: a value of type number',
+    ],
+    [
+      'tenants: [{id: a, limits: {memoryMb: 1Gi}}]',
+      'tenants[0].limits.memoryMb is "1Gi"; allowed: a value of type',
+    ],
+    [
+      `${IMAGES}maxConcurrent: 10\ntenants: [{id: a, maxConcurrent: 11}]`,
+      'tenants[0].maxConcurrent is 11; allowed: at most 10, the cap of all tenants together (maxConcurrent)',
+    ],
+    [
+      egress('HTTPS://api.example.com'),
+      'tenants[0].egress.allow[0].host is "HTTPS://api.example.com"; allowed: a lower-case domain name',
+    ],
+    [
+      egress('api.*.com'),
+      'tenants[0].egress.allow[0].host is "api.*.com"; allowed: a lower-case domain name',
+    ],
+    [
+      egress('-a.example'),
+      'tenants[0].egress.allow[0].host is "-a.example"; allowed: a lower-case domain name',
+    ],
+    [
+      egress('10.0.0.1'),
+      'tenants[0].egress.allow[0].host is "10.0.0.1"; allowed: a domain name, not an address',
+    ],
+    [egress('a.example', 0), 'tenants[0].egress.allow[0].ports[0] is 0; allowed: at least 1'],
+    [
+      'tenants: [{id: a, egress: {mode: allow}}]',
+      'tenants[0].egress.mode is "allow"; allowed: "deny" or "allowlist" or "unrestricted"',
+    ],
+    ['egress: {allow: [{host: a_b}]}', 'egress.allow[0].host is "a_b"; allowed: a lower-case domain name'],
+    [
+      internal('*.example', '10.0.0.1'),
+      'internalServices[0].host is "*.example"; allowed: a domain name without "*"',
+    ],
+    [
+      internal('1.2.0x3', '10.0.0.1'),
+      'internalServices[0].host is "1.2.0x3"; allowed: a domain name, not an address',
+    ],
+    [
+      internal('crm.example', 'crm'),
+      'internalServices[0].address is "crm"; allowed: an IPv4 or IPv6 address',
+    ],
+    [
+      `${MINIMAL}internalServices:\n  - {host: a, port: 80, address: 10.0.0.1, targetPort: 80}\n  - {host: a, port: 80, address: 10.0.0.2, targetPort: 80}`,
+      'internalServices[1].host is "a"; allowed: a host and port used only once',
+    ],
+    [
+      `images: {runner: "runner:1.0", controlPlane: "control-plane@${DIGEST}"}\ntenants: [{id: a}]`,
+      'images.runner is "runner:1.0"; allowed: "name@sha256:<64 hexadecimal digits>" (allowImageTag permits a tag)',
+    ],
+    [
+      `images: {runner: "runner:1.0", controlPlane: "control-plane"}\nallowImageTag: true\ntenants: [{id: a}]`,
+      'images.controlPlane is "control-plane"; allowed: "name:tag" with a tag other than "latest"',
+    ],
+    [
+      `${MINIMAL}production: true\nallowImageTag: true`,
+      'allowImageTag is true; allowed: false, because production is true',
+    ],
+    [
+      `${MINIMAL}production: true\ncontrolPlane: {gateway: {replicas: 1}}`,
+      'controlPlane.gateway.replicas is 1; allowed: at least 2, because production is true',
+    ],
+    [
+      'controlPlane: {controller: {memoryMb: 64}}',
+      'controlPlane.controller.memoryMb is 64; allowed: at least 128',
+    ],
+    ['controlPlane: {proxy: {}}', 'controlPlane.proxy is {}; allowed: no key of this name'],
+    [
+      `${MINIMAL}claimTimeoutMs: 30000`,
+      'unschedulableTimeoutMs is 30000; allowed: less than claimTimeoutMs, which is 30000',
+    ],
+    [
+      `${IMAGES}cilium: true\ntenants: [{id: a, egress: {mode: unrestricted}}]`,
+      'tenants[0].egress.mode is "unrestricted"; allowed: "deny" or "allowlist": with cilium',
+    ],
+    [
+      `${MINIMAL}cilium: true\negress: {mode: unrestricted}`,
+      'egress.mode is "unrestricted"; allowed: "deny" or "allowlist": with cilium',
+    ],
+    [
+      'pools: [{name: fast}]',
+      'pools is [{"name":"fast"}]; allowed: an empty list: this version has no warm pools',
+    ],
+    ['kueue: {}', 'kueue.queueName is missing; allowed: a value of type string'],
+    ['priority: urgent', 'priority is "urgent"; allowed: "high" or "normal" or "low"'],
+    ['placement: {hostUsers: true}', 'placement.hostUsers is true; allowed: false'],
+    ['retry: {attempts: 0}', 'retry.attempts is 0; allowed: at least 1'],
     ['tenants: [{id: a}]\ntenants: []', 'line 2 is not readable (Map keys must be unique)'],
     ['tenants: &t [*t]', 'the file is not readable (Alias resolution is disabled)'],
     ['a: 1\n---\nb: 2', 'line 2 is not readable (Source contains multiple documents'],
@@ -69,7 +219,7 @@ describe('an environment file', () => {
     const tenants = Array.from({ length: 1000 }, (_, index) => `{id: a${index}, maxConcurrent: 0}`).join(
       ', ',
     );
-    const lines = messageOf(`tenants: [${tenants}]`).split('\n');
+    const lines = messageOf(`${IMAGES}tenants: [${tenants}]`).split('\n');
     expect(lines).toHaveLength(11);
     expect(lines[9]).toContain('tenants[9].maxConcurrent is 0');
     expect(lines[10]).toBe('environments/test.yaml: and 990 more');
@@ -90,23 +240,32 @@ describe('an environment file', () => {
 
   it('cannot make a namespace that Kubernetes refuses', () => {
     const environment = parse(
-      JSON.stringify({ tenantNamespacePrefix: 'p'.repeat(12), tenants: [{ id: 't'.repeat(50) }] }),
+      `${IMAGES}tenantNamespacePrefix: ${'p'.repeat(12)}\ntenants: [{id: ${'t'.repeat(50)}}]`,
     );
-    const [app] = environmentApps(environment, 'unused');
+    const app = environmentApps(environment, 'unused').at(-1);
     const [namespace] = app!.charts[0]!.toJson() as { metadata: { name: string } }[];
     expect(namespace!.metadata.name).toHaveLength(63);
   });
 });
 
+const committed = (file: string): Environment =>
+  parseEnvironment(`environments/${file}`, readFileSync(`environments/${file}`, 'utf8'));
+
 describe('the committed environments', () => {
   it.each(readdirSync('environments'))('%s is valid', (file) => {
-    const text = readFileSync(`environments/${file}`, 'utf8');
-    expect(parseEnvironment(`environments/${file}`, text).tenants.length).toBeGreaterThan(0);
+    expect(committed(file).tenants.length).toBeGreaterThan(0);
+  });
+
+  it('have the demo’s tenants and cap in dev, and 50 tenants in a production that has only digests', () => {
+    const { tenants, maxConcurrent } = committed('dev.yaml');
+    expect({ tenants, maxConcurrent }).toEqual({ tenants: DEMO_TENANTS, maxConcurrent: DEMO_MAX_CONCURRENT });
+    expect(committed('production.yaml').tenants).toHaveLength(50);
+    expect(committed('production.yaml')).toMatchObject({ production: true, allowImageTag: false });
   });
 });
 
 describe('lib', () => {
-  it('is pure: only main.ts meets the file system, and nothing the clock, chance or the environment', () => {
+  it('is pure: only main.ts meets the file system, only digest.ts a hash, nothing the clock, chance or the environment', () => {
     const files = readdirSync('lib', { recursive: true, encoding: 'utf8' }).filter((file) =>
       file.endsWith('.ts'),
     );
@@ -114,10 +273,14 @@ describe('lib', () => {
     const impure = files.filter(
       (file) =>
         file !== 'main.ts' &&
+        file !== 'digest.ts' &&
         /node:|\bprocess\.|\bDate\b|Math\.random|\bcrypto\b|\bfetch\(/.test(
           readFileSync(`lib/${file}`, 'utf8'),
         ),
     );
     expect(impure).toEqual([]);
+    expect(readFileSync('lib/digest.ts', 'utf8').match(/^import .*$/gm)).toEqual([
+      "import { hash } from 'node:crypto';",
+    ]);
   });
 });

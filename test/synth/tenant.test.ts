@@ -50,6 +50,8 @@ describe('TenantChart', () => {
       'ResourceQuota/tenant-quota',
       'LimitRange/run-size',
       'ServiceAccount/wormhole-runner',
+      'Role/wormhole-controller',
+      'RoleBinding/wormhole-controller',
     ]);
     expect(objects[0]!.metadata.namespace).toBeUndefined();
     expect(new Set(objects.slice(1).map(({ metadata }) => metadata.namespace))).toEqual(
