@@ -10,6 +10,8 @@ import { ChannelsDouble } from './channels-double.ts';
 
 export interface DockerBackendUnderTest {
   readonly backend: DockerBackend;
+  /** Another one over the same containers and folders, as after a restart of the controller. */
+  readonly another: () => DockerBackend;
   readonly channels: ChannelsDouble;
   readonly runDir: string;
   readonly instance: string;
@@ -25,18 +27,20 @@ export async function dockerBackend(
   const instance = options.instance ?? newInstance();
   const runDir = await mkdtemp(join(tmpdir(), 'r-'));
   const channels = new ChannelsDouble();
-  const backend = new DockerBackend({
-    security: {},
-    log: pino({ level: 'silent' }),
-    ...options,
-    docker,
-    instance,
-    runDir,
-    channels,
-  });
+  const another = (): DockerBackend =>
+    new DockerBackend({
+      security: {},
+      log: pino({ level: 'silent' }),
+      ...options,
+      docker,
+      instance,
+      runDir,
+      channels,
+    });
   const containers = () => docker.listContainers({ all: true, filters: { label: instanceFilter(instance) } });
   return {
-    backend,
+    backend: another(),
+    another,
     channels,
     runDir,
     instance,

@@ -157,6 +157,7 @@ export class KubernetesBackend implements Backend {
         await this.#survey();
         return;
       } catch (error) {
+        if (isOver()) return;
         this.#options.log.warn({ error: messageOf(error) }, 'could not look for runs in the cluster yet');
         await delay(waitMs, undefined, { signal }).catch(() => undefined);
       }

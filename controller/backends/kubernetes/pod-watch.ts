@@ -39,7 +39,7 @@ const DEFAULT_RELIST_MS = 300_000;
 const LATE_MS = 3_000;
 const SHORTEST_CONNECTION_MS = 500;
 const FIRST_BACKOFF_MS = 100;
-const LONGEST_BACKOFF_MS = 5_000;
+const LONGEST_BACKOFF_MS = 3_000;
 const EXPIRED = 410;
 
 const eventSchema = z.object({ type: z.string(), object: z.unknown() });
@@ -159,7 +159,7 @@ export class PodWatch {
   async *#watch(version: string): AsyncGenerator<string, void, undefined> {
     const { api, namespace, labelSelector, connectionMs = DEFAULT_CONNECTION_MS } = this.#options;
     const lifeMs = connectionMs * (1 + Math.random() / 2);
-    const late = AbortSignal.timeout(lifeMs + LATE_MS);
+    const late = AbortSignal.timeout(Math.ceil(lifeMs) + LATE_MS);
     const query = {
       ...{ watch: true, allowWatchBookmarks: true, resourceVersion: version, labelSelector },
       timeoutSeconds: Math.ceil(lifeMs / 1000),

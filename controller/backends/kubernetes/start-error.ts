@@ -10,11 +10,8 @@ export function startError(error: unknown, what: string): BackendError {
   const failed = (
     reason: 'ADMISSION_DENIED' | 'QUOTA_EXCEEDED' | 'UNSCHEDULABLE' | 'NODE_LOST',
     text: string,
-  ): BackendError =>
-    new BackendError(reason, `${what}: ${text}`, {
-      retryable: reason !== 'ADMISSION_DENIED',
-      cause: error,
-    });
+    retryable = reason !== 'ADMISSION_DENIED',
+  ): BackendError => new BackendError(reason, `${what}: ${text}`, { retryable, cause: error });
   const text = messageOf(error);
   if (!(error instanceof ApiError)) return failed('UNSCHEDULABLE', `its Job cannot be made: ${text}`);
   const { status } = error;
@@ -26,6 +23,10 @@ export function startError(error: unknown, what: string): BackendError {
     );
   }
   if (status === 403 && /exceeded quota/.test(text)) return failed('QUOTA_EXCEEDED', text);
+  if (status === 403 && /cannot create resource/.test(text)) {
+    // The rights of a tenant that was added just now take a moment to be in force.
+    return failed('ADMISSION_DENIED', `the controller may not create Jobs there: ${text}`, true);
+  }
   if (error.transient) return failed('UNSCHEDULABLE', `the API server failed: ${text}`);
   return failed('ADMISSION_DENIED', `the cluster refuses its Job: ${text}`);
 }
