@@ -41,9 +41,7 @@ async function run(): Promise<void> {
   const log = (message: string): void => void process.stderr.write(`cluster: ${message}\n`);
   const ended = endOfUse();
   try {
-    const starting = startCluster({ withNode: !values['control-plane-only'], simulatedNodes, log });
-    // Somebody who leaves while it starts wants it gone just the same.
-    const started = await starting;
+    const started = await startCluster({ withNode: !values['control-plane-only'], simulatedNodes, log });
     if ('missing' in started) {
       log(started.missing);
       process.exitCode = UNAVAILABLE;

@@ -73,7 +73,7 @@ export async function makeNodeNamespace(pause: string, place: Place): Promise<No
       place.hostAddress,
     ],
   ]);
-  const holder = spawn(command[0], command.slice(1), { stdio: ['pipe', 'pipe', 'pipe'] });
+  const holder = spawn(command[0], command.slice(1), { stdio: ['pipe', 'pipe', 'pipe'], detached: true });
   let errors = '';
   holder.stderr.on('data', (chunk: Buffer) => void (errors += chunk.toString()));
   const exited = once(holder, 'exit') as Promise<[number | null]>;

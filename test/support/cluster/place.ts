@@ -30,41 +30,39 @@ export interface Place {
   release(): Promise<void>;
 }
 
-/** Takes a free place, after removing what clusters left whose owner was killed. */
+/** Takes a free place, after removing what clusters left whose owners were killed. */
 export async function takePlace(cacheDir: string): Promise<Place> {
   const base = join(cacheDir, 'clusters');
   return await withLock(join(base, 'lock'), async () => {
+    const free: Omit<Place, 'release'>[] = [];
     for (let index = 0; index < PLACES; index += 1) {
-      const folder = join(base, String(index));
-      const leases = new Leases(join(base, `${index}.leases`));
-      const name = `wormhole${index}`;
-      if (leases.live().length > 0) continue;
-      await clear(folder, name);
-      // Somebody with another cache folder has it, or the kernel has not yet taken it away.
-      if (networkInterfaces()[name] !== undefined || usesRange(FIRST_RANGE + index)) continue;
-      const lease = leases.take();
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
-      return { ...addresses(FIRST_RANGE + index), folder, name, release };
-
-      async function release(): Promise<void> {
-        await clear(folder, name);
-        leases.drop(lease);
-      }
+      const place = placeOf(base, index);
+      if (leasesOf(place).live().length > 0) continue;
+      await clear(place);
+      if (!isInUse(place)) free.push(place);
     }
-    throw new Error(
-      `all of the ${PLACES} places for clusters in ${base} are taken: end one (npm run cluster)`,
-    );
+    const [place] = free;
+    if (place === undefined) {
+      throw new Error(
+        `all of the ${PLACES} places for clusters in ${base} are taken: end one (npm run cluster)`,
+      );
+    }
+    const leases = leasesOf(place);
+    const lease = leases.take();
+    mkdirSync(place.folder, { recursive: true, mode: 0o700 });
+    const release = async (): Promise<void> => {
+      await clear(place);
+      leases.drop(lease);
+    };
+    return { ...place, release };
   });
 }
 
-async function clear(folder: string, name: string): Promise<void> {
-  await removeCgroups(name);
-  if (existsSync(folder)) rmSync(folder, { recursive: true, maxRetries: 10, retryDelay: 100 });
-}
-
-function addresses(range: number): Omit<Place, 'folder' | 'name' | 'release'> {
-  const at = (rest: string): string => `10.${range}.${rest}`;
+function placeOf(base: string, index: number): Omit<Place, 'release'> {
+  const at = (rest: string): string => `10.${FIRST_RANGE + index}.${rest}`;
   return {
+    folder: join(base, String(index)),
+    name: `wormhole${index}`,
     hostAddress: at('0.1'),
     nodeAddress: at('0.2'),
     linkPrefix: 24,
@@ -75,8 +73,17 @@ function addresses(range: number): Omit<Place, 'folder' | 'name' | 'release'> {
   };
 }
 
-function usesRange(range: number): boolean {
-  return Object.values(networkInterfaces())
-    .flat()
-    .some((one) => one?.address.startsWith(`10.${range}.`));
+const leasesOf = ({ folder }: { readonly folder: string }): Leases => new Leases(`${folder}.leases`);
+
+async function clear({ folder, name }: Omit<Place, 'release'>): Promise<void> {
+  await removeCgroups(name);
+  if (existsSync(folder)) rmSync(folder, { recursive: true, maxRetries: 10, retryDelay: 100 });
+}
+
+/** Whether somebody with another cache folder has it, something else its addresses, or the kernel still its interface. */
+function isInUse({ name, hostAddress }: Omit<Place, 'release'>): boolean {
+  const range = hostAddress.split('.', 2).join('.');
+  return Object.entries(networkInterfaces()).some(
+    ([one, addresses]) => one === name || addresses?.some(({ address }) => address.startsWith(`${range}.`)),
+  );
 }

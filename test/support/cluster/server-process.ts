@@ -61,6 +61,8 @@ export class ServerProcess {
       // Of the environment only what programs are found by: a proxy or a KUBECONFIG is not meant for a server.
       env: { PATH: process.env['PATH'], HOME: this.#folder, TMPDIR: this.#folder },
       stdio: ['ignore', output, output],
+      // Ctrl-C on a terminal is for us, who then end it.
+      detached: true,
     });
     closeSync(output);
     child.on('error', (error) => this.#log(`${this.name}: ${error.message}`));
