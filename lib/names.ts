@@ -44,8 +44,8 @@ export const labelKeySchema = z
   .string()
   .max(317)
   .regex(
-    /^(?:[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/,
-    'a label key: an optional domain and "/", then 1 to 63 letters, digits, "-", "_" or "."',
+    /^(?!.{254,}\/)(?:[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)*\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/,
+    'a label key: an optional domain name and "/", then 1 to 63 letters, digits, "-", "_" or "."',
   )
   .refine((key) => key !== 'constructor', 'any other label key: cdk8s cannot render this one');
 export const labelValueSchema = z

@@ -126,13 +126,19 @@ export const placementSchema = z.strictObject({
   hostUsers: z.literal(false).exactOptional(),
 });
 
+/** Kubernetes refuses an IPv4 address in the clothes of IPv6. */
+const addressSchema = z.union(
+  [z.ipv4(), z.ipv6().refine((address) => !/^[0:]*:ffff:/i.test(address))],
+  'an IPv4 or IPv6 address, not one mapped to the other',
+);
+
 /** The keys of `RunPodProps`. `image` is checked with `refuseImage`, because `allowImageTag` stands beside it. */
 export const runPodShape = {
   image: z.string(),
   allowImageTag: z.boolean().default(false),
   size: runSizeSchema,
   gateway: gatewaySchema,
-  hosts: z.record(objectNameSchema, z.union([z.ipv4(), z.ipv6()], 'an IPv4 or IPv6 address')).default({}),
+  hosts: z.record(objectNameSchema, addressSchema).default({}),
   serviceAccountName: objectNameSchema.default(ACCOUNTS.runner),
   terminationGracePeriodSeconds: z.int().min(5).max(300).default(10),
   placement: placementSchema.default({}),

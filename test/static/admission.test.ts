@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { App, JsonPatch } from 'cdk8s';
+import fc from 'fast-check';
 import { setTimeout as delay } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { RunAdmissionPolicy } from '../../lib/constructs/admission-policy.ts';
@@ -9,6 +10,7 @@ import { manifestsOf, REQUIRED_PROPS, runJobManifest } from '../synth/run-job-ma
 import { apiServer, describeWith } from '../support/requires.ts';
 import { ApiServer, type KubernetesObject, refusalOf } from './api-server.ts';
 import { JOB_MUTATIONS, POD_MUTATIONS } from './mutations.ts';
+import { runJobs } from './run-job-arbitrary.ts';
 
 /** The API server takes a new policy up within a second or so, and says nothing when it has. */
 const EFFECTIVE_WITHIN_MS = 20_000;
@@ -23,7 +25,7 @@ const POLICY_ONLY = `${instance}-policy`;
 /** Pod Security alone. */
 const POD_SECURITY_ONLY = `${instance}-security`;
 
-type Job = KubernetesObject & { readonly spec: { readonly template: object } };
+type Job = KubernetesObject & { readonly spec: { readonly template: { readonly metadata: object } } };
 
 const jobIn = (namespace: string): Job =>
   runJobManifest({ ...REQUIRED_PROPS, instance, namespace }) as unknown as Job;
@@ -31,21 +33,19 @@ const jobIn = (namespace: string): Job =>
 /** @returns a run's Job with a patched pod template. */
 const jobWith = (namespace: string, patch: readonly JsonPatch[]): Job => {
   const job = jobIn(namespace);
-  const template = JsonPatch.apply(job.spec.template, ...patch) as object;
+  const template = JsonPatch.apply(job.spec.template, ...patch) as Job['spec']['template'];
   return { ...job, spec: { ...job.spec, template } };
 };
 
-/** @returns the patched pod of a run, as the Job controller would make it. */
-const podWith = (namespace: string, patch: readonly JsonPatch[]): KubernetesObject => {
-  const { metadata, spec } = jobWith(namespace, patch);
-  const named = [
-    JsonPatch.add('/apiVersion', 'v1'),
-    JsonPatch.add('/kind', 'Pod'),
-    JsonPatch.add('/metadata/name', `${metadata.name}-abcde`),
-    JsonPatch.add('/metadata/namespace', namespace),
-  ];
-  return JsonPatch.apply(spec.template, ...named) as KubernetesObject;
-};
+/** @returns the pod that the Job controller would make. */
+const podOf = ({ metadata: { name, namespace }, spec }: Job): KubernetesObject => ({
+  ...spec.template,
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { ...spec.template.metadata, name: `${name}-abcde`, ...(namespace && { namespace }) },
+});
+const podWith = (namespace: string, patch: readonly JsonPatch[]): KubernetesObject =>
+  podOf(jobWith(namespace, patch));
 const podIn = (namespace: string): KubernetesObject => podWith(namespace, []);
 
 const policyOf = (images: string[]): KubernetesObject[] =>
@@ -104,6 +104,14 @@ describeWith('A pod in the namespace of a tenant', apiServer, ({ kubeconfig }) =
   it.each([GUARDED, POLICY_ONLY, POD_SECURITY_ONLY])('is accepted if it is a run: %s', async (namespace) => {
     expect(await attempt(jobIn(namespace))).toBeNull();
     expect(await attempt(podIn(namespace))).toBeNull();
+  });
+
+  it('is accepted if it is a run, however hostile or extreme its properties are', async () => {
+    const jobs = fc.sample(runJobs({ instance, namespace: POLICY_ONLY }), 200) as Job[];
+    const refusals = await Promise.all(
+      jobs.map(async (job) => (await attempt(job)) ?? (await attempt(podOf(job)))),
+    );
+    expect(refusals.filter((refusal) => refusal !== null)).toEqual([]);
   });
 
   it.each(POD_MUTATIONS)('is refused with $name', async ({ patch, refusal, podSecurity, podOnly }) => {
