@@ -42,7 +42,7 @@ export const uuidSchema = z
 /** https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set */
 export const labelKeySchema = z
   .string()
-  .max(317)
+  .max(317, { abort: true })
   .regex(
     /^(?!.{254,}\/)(?:[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?)*\/)?[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/,
     'a label key: an optional domain name and "/", then 1 to 63 letters, digits, "-", "_" or "."',
