@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { runCommand } from '../../../controller/setup/command.ts';
+import { apiRequest } from './api-request.ts';
 import { makeCredentials, type Credentials } from './credentials.ts';
 import { freePorts } from './free-ports.ts';
 import type { Place } from './place.ts';
@@ -95,10 +95,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
   );
   const kubeconfig = credentials.kubeconfig('admin');
   const kubectl: Command = [programs.kubernetes, 'kubectl', '--kubeconfig', kubeconfig];
-  const raw = (path: string): Promise<string> =>
-    runCommand(kubectl[0], [...kubectl.slice(1), 'get', '--raw', path]);
+  const get = (path: string): Promise<string> => apiRequest(kubeconfig, path);
   try {
-    await until('the API server', READY_MS, () => raw('/readyz'));
+    await until('the API server', READY_MS, () => get('/readyz'));
     // They end when they do not find it.
     start(
       'kube-controller-manager',
@@ -116,7 +115,7 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
       ...connection(credentials.kubeconfig('kube-scheduler')),
     );
     // Without the default service account, which the controllers make, no pod is admitted.
-    await until('the controllers', READY_MS, () => raw('/api/v1/namespaces/default/serviceaccounts/default'));
+    await until('the controllers', READY_MS, () => get('/api/v1/namespaces/default/serviceaccounts/default'));
   } catch (error) {
     const lines = apiServer.lastLines();
     await stop();

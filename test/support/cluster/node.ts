@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { runCommand } from '../../../controller/setup/command.ts';
+import { apiRequest } from './api-request.ts';
 import { makeCgroups } from './cgroups.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { NODE_NAME } from './credentials.ts';
@@ -27,10 +28,15 @@ export interface NodeOptions {
   readonly log: (message: string) => void;
 }
 
+/** Of the API's Node, what is read here. */
+interface NodeObject {
+  readonly status: { readonly conditions: readonly { readonly type: string; readonly status: string }[] };
+}
+
 /** Starts containerd, kubelet, kube-proxy and kube-router in the node's namespace and waits until the node is ready. */
 export async function startNode(options: NodeOptions): Promise<Node> {
   const { place, programs, namespace, controlPlane, log } = options;
-  const { credentials, kubectl } = controlPlane;
+  const { credentials } = controlPlane;
   const config = writeNodeConfig(place, credentials, options.cniPlugins);
   makeCgroups(place.name);
 
@@ -63,15 +69,16 @@ export async function startNode(options: NodeOptions): Promise<Node> {
       `--root-dir=${join(place.folder, 'kubelet')}`,
       `--cert-dir=${join(place.folder, 'kubelet-pki')}`,
     );
-    await until('the node', READY_MS, async () => {
-      // kube-router wants it; there is one node, so no controller hands ranges out.
-      const range = JSON.stringify({ spec: { podCIDR: place.podRange, podCIDRs: [place.podRange] } });
-      await runCommand(kubectl[0], [...kubectl.slice(1), 'patch', 'node', NODE_NAME, '-p', range]);
-    }).catch((error: unknown) => {
-      throw new Error(`the kubelet did not register; its log ends with:\n${kubelet.lastLines()}`, {
-        cause: error,
-      });
-    });
+    const admin = credentials.kubeconfig('admin');
+    const path = `/api/v1/nodes/${NODE_NAME}`;
+    const failure = (what: string) => (cause: unknown) => {
+      throw new Error(`${what}; the kubelet's log ends with:\n${kubelet.lastLines()}`, { cause });
+    };
+    // kube-router wants the range; there is one node, so no controller hands ranges out.
+    const range = { spec: { podCIDR: place.podRange, podCIDRs: [place.podRange] } };
+    await until('the node', READY_MS, () => apiRequest(admin, path, range)).catch(
+      failure('the kubelet did not register'),
+    );
     start(
       'kube-router',
       programs.kubeRouter,
@@ -81,12 +88,12 @@ export async function startNode(options: NodeOptions): Promise<Node> {
       `--service-cluster-ip-range=${place.serviceRange}`,
       ...['--health-port=0', '--metrics-port=0'],
     );
-    const ready = ['wait', '--for=condition=Ready', `node/${NODE_NAME}`, `--timeout=${READY_MS / 1000}s`];
-    await runCommand(kubectl[0], [...kubectl.slice(1), ...ready]).catch((error: unknown) => {
-      throw new Error(`the node is not ready; the kubelet's log ends with:\n${kubelet.lastLines()}`, {
-        cause: error,
-      });
-    });
+    await until('the node', READY_MS, async () => {
+      const { status } = JSON.parse(await apiRequest(admin, path)) as NodeObject;
+      if (!status.conditions.some(({ type, status: value }) => type === 'Ready' && value === 'True')) {
+        throw new Error('it is not Ready');
+      }
+    }).catch(failure('the node is not ready'));
   } catch (error) {
     await stop();
     throw error;
