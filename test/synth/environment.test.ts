@@ -58,6 +58,12 @@ describe('an environment file', () => {
     });
   });
 
+  it('has each of its keys in docs/configuration.md', () => {
+    const documented = readFileSync('docs/configuration.md', 'utf8');
+    const keys = [...Object.keys(parse(MINIMAL)), 'egress', 'priority', 'kueue'];
+    expect(keys.filter((key) => !new RegExp(`^\\| \`${key}[\`.]`, 'm').test(documented))).toEqual([]);
+  });
+
   it('becomes a chart for the cluster, one for the control plane and one per tenant, in a namespace of its own', () => {
     const environment = parse(`${IMAGES}tenantNamespacePrefix: t\ntenants: [{id: b}, {id: a}]`);
     const charts = environmentApps(environment, 'unused').flatMap((app) => app.charts);
