@@ -72,7 +72,8 @@ async function pythonParts() {
     return;
   }
   const module = (...args) => ({ program: python, args: ['-m', ...args], cwd: join(PROJECT, 'runner') });
-  await part('ruff', () => check(module('ruff', 'check', '.'), module('ruff', 'format', '--check', '.')));
+  const ruff = (...args) => module('ruff', ...args, '--config', 'pyproject.toml', '.', '../deploy/image');
+  await part('ruff', () => check(ruff('check'), ruff('format', '--check')));
   await part('mypy', () => check(module('mypy')));
   await part('pytest', async () => {
     const report = join(reports, 'pytest.xml');

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { signGrant } from '../../controller/egress/grant.ts';
+import { messageOf } from '../../controller/errors.ts';
 import { newRunId, tenantIdSchema } from '../../controller/model/ids.ts';
 import { makeGatewayCertificate, type ServerCertificate } from '../../controller/setup/certificates.ts';
 import { freePorts } from '../support/cluster/free-ports.ts';
@@ -184,7 +185,7 @@ describe('the controller', () => {
         });
         return component.lines.join('\n');
       },
-      (error: Error) => error.message,
+      (error: unknown) => messageOf(error),
     );
     expect(said).toContain(message);
   });

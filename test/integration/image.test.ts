@@ -1,11 +1,8 @@
-import { Readable } from 'node:stream';
-import { text } from 'node:stream/consumers';
-import type Dockerode from 'dockerode';
-import { extract, type Header } from 'tar-stream';
 import { beforeAll, expect, test } from 'vitest';
 import { ensureRunnerImage, type RunnerImage } from '../../controller/setup/image.ts';
 import { runnerVersion } from '../../controller/setup/runner-context.ts';
 import { engine } from '../support/engine.ts';
+import { filesOf, runHardened, type ImageFile } from '../support/image-files.ts';
 import { describeWith } from '../support/requires.ts';
 
 const USER = 65_532;
@@ -13,14 +10,6 @@ const SBOM = 'usr/share/sbom/wormhole-runner.cdx.json';
 const MAX_MB = 90;
 /** As in docs/gateway-protocol.md. */
 const EXIT_ENVIRONMENT_WRONG = 78;
-
-/** Created by the engine in every container, empty in the image. */
-const ENGINE_FILES = ['.dockerenv', 'etc/hostname', 'etc/hosts', 'etc/resolv.conf', 'etc/mtab'];
-
-interface File {
-  readonly header: Header;
-  readonly content: string;
-}
 
 interface Sbom {
   readonly bomFormat: string;
@@ -34,7 +23,7 @@ interface Sbom {
 describeWith('the runner image', engine, (connected) => {
   const { docker } = connected;
   let image: RunnerImage;
-  let files: ReadonlyMap<string, File>;
+  let files: ReadonlyMap<string, ImageFile>;
 
   beforeAll(async () => {
     image = await connected.runnerImage();
@@ -151,7 +140,7 @@ describeWith('the runner image', engine, (connected) => {
   });
 
   test('started hardened but without a gateway, says what is missing and exits as documented', async () => {
-    const { exitCode, output } = await runHardened(docker, image.image, []);
+    const { exitCode, output } = await runHardened(docker, image.image);
     expect(output).toContain('WORMHOLE_GATEWAY_URL');
     expect(output).not.toContain('Traceback');
     expect(exitCode).toBe(EXIT_ENVIRONMENT_WRONG);
@@ -170,12 +159,9 @@ for folder, _, _ in os.walk("/"):
         except OSError:
             pass
 print(*writable)`;
-    const { exitCode, output } = await runHardened(docker, image.image, [
-      '/usr/bin/python3',
-      '-I',
-      '-c',
-      program,
-    ]);
+    const { exitCode, output } = await runHardened(docker, image.image, {
+      entrypoint: ['/usr/bin/python3', '-I', '-c', program],
+    });
     expect(exitCode, output).toBe(0);
     const [status, writable] = output.trim().split(/\r?\n/);
     expect(status).toBe(`2|1|${'0'.repeat(16)}|${'0'.repeat(16)}|${Array(4).fill(USER).join('\t')}`);
@@ -202,62 +188,3 @@ print(*writable)`;
     });
   });
 });
-
-/** All files of an image by path, but for what the engine adds to a container. */
-async function filesOf(docker: Dockerode, image: string): Promise<ReadonlyMap<string, File>> {
-  const container = await docker.createContainer({ Image: image, HostConfig: { NetworkMode: 'none' } });
-  try {
-    const files = new Map<string, File>();
-    const archive = extract();
-    archive.on('entry', (header, stream, next) => {
-      const chunks: Buffer[] = [];
-      stream.on('data', (chunk) => chunks.push(chunk as Buffer));
-      stream.on('end', () => {
-        const name = header.name.replace(/\/$/, '');
-        const added = ENGINE_FILES.includes(name) || /^dev(?:\/|$)/.test(name);
-        if (!added) files.set(name, { header, content: Buffer.concat(chunks).toString('latin1') });
-        next();
-      });
-    });
-    const exported = await container.export();
-    await new Promise<void>((resolve, reject) => {
-      archive.on('finish', () => resolve()).on('error', reject);
-      exported.on('error', reject).pipe(archive);
-    });
-    return files;
-  } finally {
-    await container.remove({ force: true });
-  }
-}
-
-/** Runs the image as a run would be, but without gateway and egress proxy. */
-async function runHardened(
-  docker: Dockerode,
-  image: string,
-  entrypoint: string[],
-): Promise<{ exitCode: number; output: string }> {
-  const container = await docker.createContainer({
-    Image: image,
-    ...(entrypoint.length > 0 && { Entrypoint: entrypoint }),
-    Tty: true,
-    HostConfig: {
-      NetworkMode: 'none',
-      ReadonlyRootfs: true,
-      CapDrop: ['ALL'],
-      SecurityOpt: ['no-new-privileges'],
-      Tmpfs: { '/tmp': 'rw,nosuid,nodev,noexec,size=8m,mode=1777' },
-      Memory: 256 * 2 ** 20,
-      MemorySwap: 256 * 2 ** 20,
-      PidsLimit: 64,
-    },
-  });
-  try {
-    const stream = await container.attach({ stream: true, stdout: true, stderr: true });
-    const output = text(Readable.from(stream));
-    await container.start();
-    const { StatusCode: exitCode } = (await container.wait()) as { readonly StatusCode: number };
-    return { exitCode, output: await output };
-  } finally {
-    await container.remove({ force: true });
-  }
-}

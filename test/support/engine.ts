@@ -1,6 +1,8 @@
 import { afterAll } from 'vitest';
 import { messageOf, WormholeError } from '../../controller/errors.ts';
 import { connectEngine, type Engine } from '../../controller/setup/engine.ts';
+import { ensureControlPlaneImage } from '../../controller/setup/control-plane-image.ts';
+import type { BuiltImage } from '../../controller/setup/image-build.ts';
 import { ensureRunnerImage, type RunnerImage } from '../../controller/setup/image.ts';
 import { defaultPaths } from '../../controller/setup/paths.ts';
 import type { Requirement } from './requires.ts';
@@ -9,6 +11,8 @@ import type { Requirement } from './requires.ts';
 export interface TestEngine extends Engine {
   /** The runner image of this source tree; built when first asked for, if the engine does not have it. */
   runnerImage(): Promise<RunnerImage>;
+  /** The same for the control plane's. */
+  controlPlaneImage(): Promise<BuiltImage>;
 }
 
 /**
@@ -20,15 +24,17 @@ export async function engineForTests(): Promise<TestEngine> {
   const { cacheDir } = defaultPaths(process.env, process.getuid?.() === 0);
   const engine = await connectEngine({ dockerHost: process.env['DOCKER_HOST'], cacheDir });
   afterAll(() => engine.release());
-  let image: Promise<RunnerImage> | undefined;
+  let runner: Promise<RunnerImage> | undefined;
+  let controlPlane: Promise<BuiltImage> | undefined;
+  const build = { cacheDir, baseImage: process.env['WORMHOLE_BASE_IMAGE'] };
   return {
     ...engine,
     runnerImage: () =>
-      (image ??= ensureRunnerImage(engine, {
-        cacheDir,
+      (runner ??= ensureRunnerImage(engine, {
+        ...build,
         runnerImage: process.env['WORMHOLE_RUNNER_IMAGE'],
-        baseImage: process.env['WORMHOLE_BASE_IMAGE'],
       })),
+    controlPlaneImage: () => (controlPlane ??= ensureControlPlaneImage(engine, build)),
   };
 }
 
