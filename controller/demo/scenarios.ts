@@ -34,7 +34,8 @@ export interface Scenario {
 export const DEMO_MAX_CONCURRENT = 4;
 
 const egress = { mode: 'allowlist', allow: [{ host: DEMO_HOST, ports: [DEMO_PORT] }] };
-const limits = { cpus: 1, memoryMb: 128, pids: 64, tmpMb: 16 };
+// On a cluster what a run may use is reserved for it: four of them and the control plane fit on two cores.
+const limits = { cpus: 0.4, memoryMb: 128, pids: 64, tmpMb: 16 };
 
 const acme = tenantSchema.parse({ id: 'acme', maxConcurrent: 3, limits, egress });
 const globex = tenantSchema.parse({ id: 'globex', maxConcurrent: 1, limits, egress });
