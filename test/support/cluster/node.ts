@@ -4,6 +4,7 @@ import { apiRequest } from './api-request.ts';
 import { makeCgroups } from './cgroups.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { NODE_NAME } from './credentials.ts';
+import { untilNodesReady } from './nodes-ready.ts';
 import { writeNodeConfig } from './node-config.ts';
 import type { NodeNamespace } from './node-namespace.ts';
 import { writePauseImage } from './pause-image.ts';
@@ -26,11 +27,6 @@ export interface NodeOptions {
   readonly namespace: NodeNamespace;
   readonly controlPlane: ControlPlane;
   readonly log: (message: string) => void;
-}
-
-/** Of the API's Node, what is read here. */
-interface NodeObject {
-  readonly status: { readonly conditions: readonly { readonly type: string; readonly status: string }[] };
 }
 
 /** Starts containerd, kubelet, kube-proxy and kube-router in the node's namespace and waits until the node is ready. */
@@ -88,12 +84,7 @@ export async function startNode(options: NodeOptions): Promise<Node> {
       `--service-cluster-ip-range=${place.serviceRange}`,
       ...['--health-port=0', '--metrics-port=0'],
     );
-    await until('the node', READY_MS, async () => {
-      const { status } = JSON.parse(await apiRequest(admin, path)) as NodeObject;
-      if (!status.conditions.some(({ type, status: value }) => type === 'Ready' && value === 'True')) {
-        throw new Error('it is not Ready');
-      }
-    }).catch(failure('the node is not ready'));
+    await untilNodesReady(admin, READY_MS).catch(failure('the node is not ready'));
   } catch (error) {
     await stop();
     throw error;

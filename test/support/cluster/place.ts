@@ -37,9 +37,9 @@ export async function takePlace(cacheDir: string): Promise<Place> {
     const free: Omit<Place, 'release'>[] = [];
     for (let index = 0; index < PLACES; index += 1) {
       const place = placeOf(base, index);
-      if (leasesOf(place).live().length > 0) continue;
+      if (leasesOf(place).live().length > 0 || isInUse(place)) continue;
       await clear(place);
-      if (!isInUse(place)) free.push(place);
+      free.push(place);
     }
     const [place] = free;
     if (place === undefined) {

@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { runCommand } from '../../../controller/setup/command.ts';
 import type { ControlPlane } from './control-plane.ts';
+import { untilNodesReady } from './nodes-ready.ts';
 import type { Place } from './place.ts';
 import { ServerProcess } from './server-process.ts';
 
@@ -42,8 +43,7 @@ export async function startSimulatedNodes(
   const [program, ...args] = kubectl;
   try {
     await runCommand(program, [...args, 'create', '-f', manifest]);
-    const ready = ['--for=condition=Ready', `--timeout=${READY_MS / 1000}s`];
-    await runCommand(program, [...args, 'wait', 'node', '-l', `${SIMULATED}=true`, ...ready]);
+    await untilNodesReady(credentials.kubeconfig('admin'), READY_MS);
   } catch (error) {
     const lines = server.lastLines();
     await server.stop();
