@@ -174,7 +174,8 @@ export function configOf(
       ...cluster,
       ...(options.server === undefined
         ? {}
-        : { server: options.server, tlsServerName: new URL(cluster.server).hostname }),
+        : // Its certificate is for the server's own address.
+          { server: options.server, skipTLSVerify: true }),
     },
     options.asController === true ? { ...user, impersonateUser } : user,
   );

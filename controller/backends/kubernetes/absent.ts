@@ -8,7 +8,7 @@ import { accepting, ApiError } from './api-error.ts';
  * @throws {ApiError}
  */
 export async function orAbsent<T>(
-  api: ApiClient,
+  api: Pick<ApiClient, 'send'>,
   namespace: string,
   request: Promise<T>,
 ): Promise<T | undefined> {

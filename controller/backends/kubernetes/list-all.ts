@@ -11,7 +11,7 @@ const PAGE = 500;
  * @throws {ApiError}
  */
 export async function listAll<T>(
-  api: ApiClient,
+  api: Pick<ApiClient, 'send'>,
   schema: z.ZodType<T>,
   call: Pick<ApiRequest, 'path' | 'query' | 'signal'>,
 ): Promise<{ readonly items: T[]; readonly resourceVersion: string }> {

@@ -15,7 +15,7 @@ export type PodChange =
   | { readonly kind: 'changed' | 'deleted'; readonly pod: Pod };
 
 export interface PodWatchOptions {
-  readonly api: ApiClient;
+  readonly api: Pick<ApiClient, 'send' | 'stream'>;
   readonly namespace: string;
   readonly labelSelector: string;
   readonly onChange: (change: PodChange) => void;
