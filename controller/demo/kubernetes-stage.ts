@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type Dockerode from 'dockerode';
 import { connectClient } from '../client.ts';
@@ -22,6 +23,9 @@ const NAMESPACE = 'wormhole-system';
 const INSTANCE = 'wormhole';
 const DEPLOYMENTS = ['wormhole-controller', 'wormhole-gateway', 'wormhole-egress-proxy'];
 const READY_TIMEOUT_S = 180;
+/** The pods of runs that have ended end within this long. */
+const END_MS = 15_000;
+const END_POLL_MS = 500;
 
 /**
  * The platform as a cluster runs it: dist/dev applied to a cluster that is made for it, PostgreSQL and the service on
@@ -93,7 +97,7 @@ export async function openKubernetesStage({
     client,
     facts: { engine: `Kubernetes at ${cluster.nodeAddress}, one node`, image: runner.name },
     connections: service.connections,
-    stop: () => liveRunPods(cluster),
+    stop: () => untilNoneIsLive(cluster),
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   };
 }
@@ -121,12 +125,26 @@ async function waitForControlPlane(cluster: ClusterProcess): Promise<void> {
       ),
     );
   } catch (error) {
-    const pods = await cluster.kubectl(['get', 'pods', `--namespace=${NAMESPACE}`]);
+    const namespace = `--namespace=${NAMESPACE}`;
+    const told = await Promise.all([
+      cluster.kubectl(['get', 'pods', namespace]),
+      ...DEPLOYMENTS.map((name) => cluster.kubectl(['logs', namespace, `deployment/${name}`, '--tail=5'])),
+    ]);
     throw new WormholeError(
       'BACKEND_FAILED',
-      `the control plane did not become ready: ${messageOf(error)}\n${pods}`,
+      `the control plane did not become ready: ${messageOf(error)}\n${told.join('\n')}`,
       { cause: error },
     );
+  }
+}
+
+/** @returns what is alive when no more ends: a pod says that it has ended a moment after its container has. */
+async function untilNoneIsLive(cluster: ClusterProcess): Promise<string[]> {
+  const giveUpAt = Date.now() + END_MS;
+  for (;;) {
+    const live = await liveRunPods(cluster);
+    if (live.length === 0 || Date.now() > giveUpAt) return live;
+    await delay(END_POLL_MS);
   }
 }
 

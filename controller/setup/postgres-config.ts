@@ -12,9 +12,9 @@ export interface NetworkAddress {
   readonly port: number;
 }
 
-/** @returns the whole pg_hba.conf: over the network only neighbours may come, and with a password. */
+/** @returns the whole pg_hba.conf: who comes over the network, to the one address that is listened on, has a password. */
 export const accessConfig = (listen: NetworkAddress | undefined): string =>
-  `local all ${ROLE} peer map=${PEER_MAP}\n${listen === undefined ? '' : `host all ${ROLE} samenet scram-sha-256\n`}`;
+  `local all ${ROLE} peer map=${PEER_MAP}\n${listen === undefined ? '' : `host all ${ROLE} all scram-sha-256\n`}`;
 
 /**
  * @returns the whole postgresql.conf. It is written before every start, so a new version's settings reach old
