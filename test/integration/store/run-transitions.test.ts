@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { hashToken } from '../../../controller/gateway/tokens.ts';
 import type { AttemptRef, RunId } from '../../../controller/model/ids.ts';
 import { isTerminal } from '../../../controller/model/run-status.ts';
@@ -64,6 +64,8 @@ const settled = (work: Promise<boolean>): Promise<unknown> => work.catch((error:
 const status = async (runId: RunId) => (await findRun(pool, runId))?.status;
 
 describe('the claim', () => {
+  beforeAll(() => setGlobalCap(pool, 10_000));
+
   test('hands the payload out exactly once, however many ask at the same time', async () => {
     await makeTenant(pool, 'claims', { maxConcurrent: 50 });
     for (let round = 0; round < 10; round += 1) {
@@ -151,7 +153,8 @@ describe('the claim', () => {
   test('of a pod is one pod’s, however many ask at the same time', async () => {
     const tenantId = await makeTenant(pool, 'races', { maxConcurrent: 50 });
     const runId = await queueRun(pool, 'races');
-    await admitRun(pool, runId, { backend: 'kubernetes', claimTokenHash: null });
+    const admission = await admitRun(pool, runId, { backend: 'kubernetes', claimTokenHash: null });
+    expect(admission.kind).toBe('admitted');
     const uids = Array.from({ length: 20 }, (_, i) => `pod-${i}`);
     const claims = await Promise.all(
       uids.map((uid) =>
