@@ -20,7 +20,7 @@ export async function orAbsent<T>(
   }
 }
 
-async function isGone(api: ApiClient, namespace: string): Promise<boolean> {
+async function isGone(api: Pick<ApiClient, 'send'>, namespace: string): Promise<boolean> {
   const found = await accepting([404], api.send({ path: `/api/v1/namespaces/${namespace}` }));
   return found === undefined;
 }

@@ -23,6 +23,8 @@ export interface Tracked {
   /** When to ask the Job next while there is no pod, on our own clock, and how long was waited for it. */
   askAtMs: number;
   askAfterMs: number;
+  /** Only the Job itself can say what became of it. */
+  urgent: boolean;
 }
 
 export interface AttemptViewOptions {
@@ -81,6 +83,7 @@ export class AttemptView {
       waiting: undefined,
       askAtMs: performance.now() + FIRST_ASK_MS,
       askAfterMs: FIRST_ASK_MS,
+      urgent: false,
     };
     this.#tracked.set(attemptName(tracked.ref), tracked);
     return tracked;
@@ -183,30 +186,35 @@ export class AttemptView {
     this.#tracked.delete(attemptName(ref));
   }
 
-  /** Has the Job asked at a tick soon, and from there less and less often again. */
+  /** Has the Job itself asked soon, and from there less and less often. */
   askSoon(tracked: Tracked, inMs = 0): void {
     tracked.askAtMs = performance.now() + inMs;
     tracked.askAfterMs = FIRST_ASK_MS;
+    tracked.urgent = true;
   }
 
-  /** Lets time pass. @returns the attempts whose Job is to be asked now, because they have no pod. */
+  /** The Job was asked, or need not be yet. */
+  asked(tracked: Tracked): void {
+    tracked.askAfterMs = Math.min(tracked.askAfterMs * 2, LONGEST_ASK_MS);
+    tracked.askAtMs = performance.now() + tracked.askAfterMs;
+    tracked.urgent = false;
+  }
+
+  /** Lets time pass. @returns the attempts that have had no pod for long enough to wonder why. */
   tick(): Tracked[] {
     const now = performance.now();
-    const toAsk: Tracked[] = [];
+    const podless: Tracked[] = [];
     for (const tracked of this.#tracked.values()) {
       const { pod, waiting, exit } = tracked;
       if (exit !== undefined) continue;
       if (pod === undefined) {
-        if (now < tracked.askAtMs) continue;
-        tracked.askAfterMs = Math.min(tracked.askAfterMs * 2, LONGEST_ASK_MS);
-        tracked.askAtMs = now + tracked.askAfterMs;
-        toAsk.push(tracked);
+        if (now >= tracked.askAtMs) podless.push(tracked);
       } else if (waiting !== undefined && now - waiting.sinceMs >= this.#patienceMs(waiting.for, pod)) {
         const given = podExit(pod, true);
         if (given !== undefined) this.end(tracked, given);
       }
     }
-    return toAsk;
+    return podless;
   }
 
   #patienceMs(wait: PodWait, pod: Pod): number {

@@ -10,7 +10,7 @@ import { holds, type Job, type KubeEvent } from './objects.ts';
  */
 export function jobExit(
   job: Job | undefined,
-  events: readonly KubeEvent[],
+  events: readonly Pick<KubeEvent, 'reason' | 'message'>[],
   hadPod: boolean,
 ): Exit | undefined {
   const ended = (kind: 'lost' | 'unstarted', at: Date, cause?: Exit['cause']): Exit => ({

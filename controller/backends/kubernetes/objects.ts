@@ -70,6 +70,7 @@ export const jobSchema = z.object({
 export type Job = z.infer<typeof jobSchema>;
 
 export const eventSchema = z.object({
+  involvedObject: z.object({ uid: z.string().default('') }),
   reason: z.string().default(''),
   message: z.string().default(''),
 });

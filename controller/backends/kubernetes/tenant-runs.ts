@@ -30,6 +30,12 @@ const LOOK_MS = 10_000;
  * 1 and 3 s after the first, failed too.
  */
 const QUOTA_PATIENCE_MS = 5_000;
+/** The cluster is asked no more often why there are no pods, */
+const ROUND_MS = 1_000;
+/** and about no more Jobs at a time. */
+const JOBS_PER_ROUND = 16;
+/** A Job that has had no pod for this long is asked itself, even if nothing speaks against it. */
+const LONG_MS = 4_000;
 /** How often a Job is asked about what does not count at once. */
 const DOUBT_MS = 1_000;
 /** A Job notices that its pod is gone within a second or so. */
@@ -41,7 +47,8 @@ export class TenantRuns {
   readonly #view: AttemptView;
   readonly #watch: PodWatch;
   readonly #timer: NodeJS.Timeout;
-  readonly #asking = new Set<Tracked>();
+  /** When the cluster may be asked again why there are no pods, on our own clock. */
+  #nextRoundMs = 0;
   /** When a Job was asked first about what does not count at once, on our own clock. */
   readonly #doubtful = new WeakMap<Tracked, number>();
   #usedAtMs = performance.now();
@@ -56,7 +63,8 @@ export class TenantRuns {
       onChange: (change) => this.#view.tell(change),
     });
     this.#timer = setInterval(() => {
-      for (const tracked of this.#view.tick()) void this.#ask(tracked);
+      const podless = this.#view.tick();
+      if (podless.length > 0 && performance.now() >= this.#nextRoundMs) void this.#ask(podless);
     }, TICK_MS).unref();
   }
 
@@ -96,37 +104,47 @@ export class TenantRuns {
     const tracked = this.#view.expect(ref, job.metadata.uid);
     if (tracked.pod === undefined) {
       await this.#watch.relist(LOOK_MS);
-      await this.#judge(tracked, job);
+      this.#judge(tracked, job, []);
     }
     return tracked;
   }
 
-  async #ask(tracked: Tracked): Promise<void> {
-    if (this.#asking.has(tracked)) return;
-    this.#asking.add(tracked);
-    const { ref } = tracked;
+  /**
+   * One look at the events tells of all pods that could not be created; a Job itself is asked when they mention it, when
+   * its pod vanished, or when this takes long. However many wait, the API server is asked little.
+   */
+  async #ask(podless: readonly Tracked[]): Promise<void> {
+    this.#nextRoundMs = Infinity;
     try {
-      const job = await this.#job(ref);
+      const refusals = await this.#refusals();
+      const toAsk = podless
+        .filter((t) => t.urgent || t.askAfterMs >= LONG_MS || refusals.has(t.jobUid))
+        .slice(0, JOBS_PER_ROUND);
+      const postponed = new Set(podless.filter((t) => t.askAfterMs < LONG_MS && !t.urgent));
+      for (const tracked of new Set([...toAsk, ...postponed])) this.#view.asked(tracked);
+      const jobs = await Promise.all(toAsk.map(({ ref }) => this.#job(ref)));
       // It made a pod, or makes one no more: whether we just do not see the pod, a list says.
-      if (job === undefined || job.status.active > 0 || job.status.conditions.length > 0) {
-        await this.#watch.relist(LOOK_MS);
-      }
-      await this.#judge(tracked, job);
+      const mayHavePod = (job: Job | undefined): boolean =>
+        job === undefined || job.status.active > 0 || job.status.conditions.length > 0;
+      if (jobs.some(mayHavePod)) await this.#watch.relist(LOOK_MS);
+      toAsk.forEach((tracked, index) =>
+        this.#judge(tracked, jobs[index], refusals.get(tracked.jobUid) ?? []),
+      );
     } catch (error) {
-      this.#options.log.warn(
-        { runId: ref.runId, attempt: ref.attempt, error: messageOf(error) },
-        'could not ask a Job why it has no pod; asking again',
+      const { namespace, log } = this.#options;
+      log.warn(
+        { namespace, waiting: podless.length, error: messageOf(error) },
+        'could not ask the cluster why runs have no pods; asking again',
       );
     } finally {
-      this.#asking.delete(tracked);
+      this.#nextRoundMs = performance.now() + ROUND_MS;
     }
   }
 
-  async #judge(tracked: Tracked, job: Job | undefined): Promise<void> {
-    const events = job === undefined || job.status.active > 0 ? [] : await this.#events(job);
+  #judge(tracked: Tracked, job: Job | undefined, refusals: readonly KubeEvent[]): void {
     if (tracked.pod !== undefined || tracked.exit !== undefined) return;
     const { vanished } = tracked;
-    const byJob = jobExit(job, events, vanished !== undefined);
+    const byJob = jobExit(job, refusals, vanished !== undefined);
     const isCertain =
       byJob === undefined
         ? vanished !== undefined && this.#isPast(tracked, NOTICE_MS)
@@ -151,12 +169,17 @@ export class TenantRuns {
     return job === undefined ? undefined : jobSchema.parse(job);
   }
 
-  async #events(job: Job): Promise<KubeEvent[]> {
+  /** @returns the events about pods that could not be created, by the uid of their Job. */
+  async #refusals(): Promise<Map<string, KubeEvent[]>> {
     const { api, namespace } = this.#options;
-    const fieldSelector = `involvedObject.uid=${job.metadata.uid},reason=FailedCreate`;
+    const fieldSelector = 'involvedObject.kind=Job,reason=FailedCreate';
     const path = `/api/v1/namespaces/${namespace}/events`;
-    const { items } = await listAll(api, eventSchema, { path, query: { fieldSelector } });
-    return items;
+    const found = await orAbsent(
+      api,
+      namespace,
+      listAll(api, eventSchema, { path, query: { fieldSelector } }),
+    );
+    return Map.groupBy(found?.items ?? [], (event) => event.involvedObject.uid);
   }
 
   async close(): Promise<void> {
