@@ -12,10 +12,14 @@ describeWith('the demo', dockerWithRunnerImage, (engine) => {
         const demo = new Demo(engine, 'kubernetes');
         const { exitCode, stderr } = await demo.ended();
         const summary = demo.events.at(-1);
+        expect({ exitCode, stderr, last: summary?.type }).toEqual({
+          exitCode: 0,
+          stderr: '',
+          last: 'summary',
+        });
         expect(summary?.runs?.flatMap(({ differences }) => differences)).toEqual([]);
         expect(summary?.checks?.filter(({ isGood }) => !isGood)).toEqual([]);
         expect(summary?.runs).toHaveLength(SCENARIOS.length);
-        expect({ exitCode, stderr }).toEqual({ exitCode: 0, stderr: '' });
       },
       DEMO_MS,
     );
