@@ -6,6 +6,7 @@ import { RUN_PRIORITIES, runPriorityClassName } from './constructs/priority-clas
 import { placementSchema } from './constructs/run-pod-props.ts';
 import { egressPolicySchema, internalServiceSchema } from './egress.ts';
 import { InvalidValueError } from './errors.ts';
+import { gitOpsSchema } from './gitops/gitops-props.ts';
 import { refuseImage } from './image.ts';
 import { dnsLabelSchema } from './names.ts';
 import { tenantSchema } from './tenant.ts';
@@ -53,6 +54,8 @@ const declaredSchema = z.strictObject({
     .array(z.unknown())
     .refine((pools) => pools.length === 0, 'an empty list: this version has no warm pools')
     .default([]),
+  /** Where Argo CD finds the environment's folder of dist/. Without it nothing is rendered for Argo CD. */
+  gitops: gitOpsSchema.exactOptional(),
   controlPlane: z
     .strictObject({
       controller: componentSizeSchema,

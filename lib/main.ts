@@ -4,6 +4,7 @@ import { App } from 'cdk8s';
 import { parseEnvironment } from './environment.ts';
 import { environmentApps } from './environment-apps.ts';
 import { InvalidValueError } from './errors.ts';
+import { gitOpsApps } from './gitops/gitops-apps.ts';
 
 const project = join(import.meta.dirname, '..');
 const environments = join(project, 'environments');
@@ -17,11 +18,13 @@ try {
   const apps = readdirSync(environments)
     .filter((file) => file.endsWith('.yaml'))
     .flatMap((file) => {
+      const name = basename(file, '.yaml');
       const text = readFileSync(join(environments, file), 'utf8');
-      return environmentApps(
-        parseEnvironment(`environments/${file}`, text),
-        join(outdir, basename(file, '.yaml')),
-      );
+      const environment = parseEnvironment(`environments/${file}`, text);
+      return [
+        ...environmentApps(environment, join(outdir, name)),
+        ...gitOpsApps(name, environment, join(outdir, 'argocd')),
+      ];
     });
   for (const app of apps) app.synth();
   if (resolve(outdir) === staging) {

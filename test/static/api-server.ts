@@ -1,5 +1,5 @@
 import { request } from 'node:https';
-import { json } from 'node:stream/consumers';
+import { text } from 'node:stream/consumers';
 import { KubeConfig } from '@kubernetes/client-node';
 
 /** Any object as it stands in a manifest. */
@@ -119,7 +119,15 @@ export class ApiServer {
     await this.#config.applyToHTTPSOptions(options);
     return new Promise((resolve, reject) => {
       request(url, options, (response) => {
-        json(response).then((body) => resolve({ status: response.statusCode!, body }), reject);
+        const {
+          statusCode: status = 0,
+          headers: { 'content-type': type },
+        } = response;
+        text(response).then((answer) => {
+          // What is not there at all is answered with plain text.
+          const body: unknown = type === 'application/json' ? JSON.parse(answer) : { message: answer };
+          resolve({ status, body });
+        }, reject);
       })
         .on('error', reject)
         .end(object === undefined ? undefined : JSON.stringify(object));
