@@ -60,6 +60,23 @@ describeWith('the Kubernetes backend', docker, (engine) => {
       },
     });
 
+    test('a run costs one write, from its start to its removal', async ({ make, listenTo }) => {
+      const { backend, writes, warnings } = await make({ script: BRIEF });
+      const observations = listenTo(backend);
+      const specs = [anAttempt(), anAttempt(), anAttempt()];
+      await Promise.all(
+        specs.map(async (spec) => {
+          await backend.start(spec);
+          await observations.of('ended', spec);
+          await backend.stop(spec, { graceMs: 0 });
+          await backend.remove(spec);
+        }),
+      );
+      expect(writes).toEqual(specs.map(() => 'POST jobs'));
+      expect(await backend.list()).toEqual([]);
+      expect(warnings).toEqual([]);
+    });
+
     describe.concurrent('what the cluster refuses', () => {
       test('a run over the quota ends as QUOTA_EXCEEDED within seconds', async ({ make, listenTo }) => {
         const { backend } = await make({ maxConcurrent: 1 });

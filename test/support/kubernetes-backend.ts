@@ -1,7 +1,7 @@
 import { KubeConfig } from '@kubernetes/client-node';
 import { App, Chart } from 'cdk8s';
 import { pino } from 'pino';
-import { ApiClient } from '../../controller/backends/kubernetes/api-client.ts';
+import { ApiClient, type ApiRequest } from '../../controller/backends/kubernetes/api-client.ts';
 import { accepting } from '../../controller/backends/kubernetes/api-error.ts';
 import { selector } from '../../controller/backends/kubernetes/identity.ts';
 import { jobPath } from '../../controller/backends/kubernetes/job-path.ts';
@@ -38,6 +38,8 @@ export interface KubernetesBackendUnderTest {
   readonly instance: string;
   /** The namespace of the tenant "acme". */
   readonly namespace: string;
+  /** The writes that the backends sent, e.g. `POST jobs`. */
+  readonly writes: readonly string[];
   /** What was logged as a warning or worse. */
   readonly warnings: readonly string[];
   /** @returns the pods of runs there. */
@@ -47,6 +49,21 @@ export interface KubernetesBackendUnderTest {
   /** @returns names of Jobs and pods that will not go by themselves, after giving what was told to go some time. */
   readonly leftovers: () => Promise<string[]>;
   readonly dispose: () => Promise<void>;
+}
+
+class RecordingClient extends ApiClient {
+  readonly #writes: string[];
+
+  constructor(config: KubeConfig, writes: string[]) {
+    super(config);
+    this.#writes = writes;
+  }
+
+  override async send(call: ApiRequest): Promise<unknown> {
+    const { method = 'GET', path } = call;
+    if (method !== 'GET') this.#writes.push(`${method} ${/(?:jobs|pods)/.exec(path)?.[0] ?? path}`);
+    return await super.send(call);
+  }
 }
 
 /** Makes a backend with the controller's rights and nothing more, and a namespace of the tenant "acme" for it. */
@@ -65,10 +82,11 @@ export async function kubernetesBackend(
   const admin = new ApiClient(configOf(cluster.kubeconfig));
   await provision(admin, instance, namespace, maxConcurrent);
   const warnings: string[] = [];
+  const writes: string[] = [];
   const clients = [admin];
   const backends: KubernetesBackend[] = [];
   const another = (): KubernetesBackend => {
-    const api = new ApiClient(configOf(cluster.kubeconfig, { asController: true, server }));
+    const api = new RecordingClient(configOf(cluster.kubeconfig, { asController: true, server }), writes);
     clients.push(api);
     const backend = new KubernetesBackend({
       api,
@@ -106,6 +124,7 @@ export async function kubernetesBackend(
     instance,
     namespace,
     warnings,
+    writes,
     pods,
     another,
     leftovers: async () => {

@@ -1,0 +1,29 @@
+import { expect, test } from 'vitest';
+import { ApiError } from '../../../controller/backends/kubernetes/api-error.ts';
+import { startError } from '../../../controller/backends/kubernetes/start-error.ts';
+
+test.each([
+  [403, 'jobs.batch "x" is forbidden: ValidatingAdmissionPolicy denied request', 'ADMISSION_DENIED', false],
+  [422, 'Job.batch "x" is invalid: spec.template', 'ADMISSION_DENIED', false],
+  [404, 'namespaces "wormhole-run-acme" not found', 'ADMISSION_DENIED', false],
+  // The rights of a new tenant come a moment after its namespace.
+  [403, 'jobs.batch is forbidden: User "c" cannot create resource "jobs"', 'ADMISSION_DENIED', true],
+  [403, 'jobs.batch "x" is forbidden: exceeded quota: jobs', 'QUOTA_EXCEEDED', true],
+  [401, 'Unauthorized', 'UNSCHEDULABLE', true],
+  [429, 'too many requests', 'UNSCHEDULABLE', true],
+  [500, 'etcdserver: request timed out', 'UNSCHEDULABLE', true],
+  [503, 'apiserver is shutting down', 'UNSCHEDULABLE', true],
+  [null, 'connect ECONNREFUSED', 'NODE_LOST', true],
+])('%s %s is %s', (status, message, reason, retryable) => {
+  const error = startError(new ApiError(message, { status }), 'run r, attempt 1');
+  expect(error).toMatchObject({ code: 'BACKEND_FAILED', reason, retryable });
+  expect(error.message).toContain('run r, attempt 1');
+  expect(error.message).toContain(message);
+});
+
+test('what the controller itself could not do may succeed the next time', () => {
+  expect(startError(new Error('no address'), 'run r')).toMatchObject({
+    reason: 'UNSCHEDULABLE',
+    retryable: true,
+  });
+});
