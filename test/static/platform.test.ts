@@ -23,6 +23,11 @@ const objects = environmentApps(environment, '').flatMap((app) =>
 const nameOf = ({ kind, metadata }: KubernetesObject): string =>
   [metadata.namespace, kind, metadata.name].filter(Boolean).join(' ');
 
+interface Stored extends KubernetesObject {
+  readonly metadata: KubernetesObject['metadata'] & { readonly generation?: number };
+  readonly status?: object;
+}
+
 interface Rules {
   readonly status: {
     readonly resourceRules: readonly {
@@ -36,12 +41,14 @@ interface Rules {
 
 describeWith('The platform of environments/dev.yaml', apiServer, ({ kubeconfig }) => {
   const api = new ApiServer(kubeconfig);
-  const applied = new Map<string, string>();
-  const applyAll = async (): Promise<Map<string, string>> => {
-    const versions = new Map<string, string>();
+  const applied = new Map<string, object>();
+  const applyAll = async (): Promise<Map<string, object>> => {
+    const versions = new Map<string, object>();
     for (const object of objects) {
-      const { metadata } = (await api.apply(object)) as { metadata: { resourceVersion?: string } };
-      versions.set(nameOf(object), metadata.resourceVersion!);
+      const stored = (await api.apply(object)) as Stored;
+      // Without its status and resourceVersion: the controllers of the cluster write those whenever they like.
+      const { labels, generation } = stored.metadata;
+      versions.set(nameOf(object), { ...stored, metadata: { labels, generation }, status: undefined });
     }
     return versions;
   };
