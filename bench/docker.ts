@@ -2,7 +2,6 @@ import { join } from 'node:path';
 import pg from 'pg';
 import { pino } from 'pino';
 import { peopleLog } from '../controller/cli/people-log.ts';
-import type { OutputStream } from '../controller/cli/output.ts';
 import { loadEnvironment, type Environment } from '../controller/config.ts';
 import { ephemeralConfig } from '../controller/demo/ephemeral-config.ts';
 import { makeDemoFolder, removeDemoFolder, type DemoFolder } from '../controller/demo/demo-folder.ts';
@@ -12,19 +11,13 @@ import { startDemoService } from '../controller/demo/service.ts';
 import { startPlatform } from '../controller/platform.ts';
 import { connectEngine, type Engine } from '../controller/setup/engine.ts';
 import { commandOf } from '../controller/setup/process-command.ts';
+import type { BenchContext, Benchmark } from './benchmark.ts';
 import { measureCrowd, type Crowd } from './crowd.ts';
+import { dockerReport } from './docker-report.ts';
 import { DockerRun } from './docker-run.ts';
 import { EngineTimeline } from './engine-timeline.ts';
 import { measurePairs, type Pair } from './lone-runs.ts';
-import type { Progress } from './progress.ts';
 import { CROWD_TENANTS, GLOBAL_CAP, LONE_TENANT, URL_OF_CALL } from './workload.ts';
-
-export interface BenchContext {
-  readonly progress: Progress;
-  /** Where the platform's log goes. */
-  readonly stderr: OutputStream;
-  readonly signal: AbortSignal;
-}
 
 /** All that was measured on the Docker backend. */
 export interface DockerFindings {
@@ -36,12 +29,13 @@ export interface DockerFindings {
   readonly imageMb: number;
 }
 
-/**
- * Measures a platform of its own, like the demo's: what is left of one that was killed, the next demo or benchmark
- * removes. Whatever happens, nothing of it is left but caches.
- * @throws when something cannot be measured; the signal's reason.
- */
-export async function benchDocker(context: BenchContext): Promise<DockerFindings> {
+/** What is left of a benchmark that was killed, the next demo or benchmark removes. */
+export const dockerBenchmark: Benchmark = {
+  parts: [],
+  run: async (context) => dockerReport(await measureDocker(context)),
+};
+
+async function measureDocker(context: BenchContext): Promise<DockerFindings> {
   const environment = loadEnvironment();
   const engine = await connectEngine({
     dockerHost: environment.dockerHost,
@@ -70,7 +64,7 @@ export async function benchDocker(context: BenchContext): Promise<DockerFindings
 }
 
 async function measure(
-  { progress, stderr, signal }: BenchContext,
+  { progress, streams: { stderr }, interrupt: { stop: signal } }: BenchContext,
   environment: Environment,
   { docker }: Engine,
   folder: DemoFolder,

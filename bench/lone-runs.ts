@@ -5,6 +5,7 @@ import type { ContainerTimes, EngineTimeline } from './engine-timeline.ts';
 import { phasesOf, readRunTimes, type PhaseTimes } from './phases.ts';
 import type { Progress } from './progress.ts';
 import { readRunnerStart, type RunnerStart } from './runner-start.ts';
+import { takeTurns, type Turn } from './turns.ts';
 import { LONE_TENANT, ONE_STEP } from './workload.ts';
 
 const WARM_UPS = 3;
@@ -24,10 +25,7 @@ export interface BareRun {
 }
 
 /** A run and the `docker run` right after it. */
-export interface Pair {
-  readonly run: LoneRun;
-  readonly bare: BareRun;
-}
+export type Pair = Turn<LoneRun, BareRun>;
 
 export interface LoneRunsContext {
   readonly client: Client;
@@ -38,18 +36,17 @@ export interface LoneRunsContext {
   readonly signal: AbortSignal;
 }
 
-/** Measures runs and `docker run` in turn, so that what drifts on the machine meets both. */
+/** Measures runs and `docker run` in turn. */
 export async function measurePairs(context: LoneRunsContext): Promise<Pair[]> {
   const { progress } = context;
   progress.step(`one run at a time, in turn with docker run, after ${WARM_UPS} of each to warm up`);
-  const pairs: Pair[] = [];
-  for (let done = -WARM_UPS; done < REPETITIONS; done += 1) {
-    const pair = { run: await measureRun(context), bare: await measureBare(context) };
-    if (done < 0) continue;
-    pairs.push(pair);
-    progress.count('measured', pairs.length, REPETITIONS);
-  }
-  return pairs;
+  return await takeTurns({
+    warmUps: WARM_UPS,
+    repetitions: REPETITIONS,
+    measureRun: () => measureRun(context),
+    measureBare: () => measureBare(context),
+    progress,
+  });
 }
 
 async function measureRun({ client, pool, timeline, dockerRun, signal }: LoneRunsContext): Promise<LoneRun> {

@@ -1,12 +1,19 @@
 import { parseArgs } from 'node:util';
 import { Interrupt } from '../controller/cli/interrupt.ts';
 import { Output } from '../controller/cli/output.ts';
+import { UsageError } from '../controller/cli/usage-error.ts';
 import { messageOf } from '../controller/errors.ts';
-import { benchDocker } from './docker.ts';
+import type { BenchContext, Benchmark } from './benchmark.ts';
 import { Progress } from './progress.ts';
-import { metricsOf, report } from './report.ts';
+import { print } from './report.ts';
 
-const USAGE = 'usage: npm run bench -- docker [--json]';
+// Loaded only when they are needed: queue and drivers take longer to load than help to print.
+const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
+  docker: async () => (await import('./docker.ts')).dockerBenchmark,
+  kubernetes: async () => (await import('./kubernetes.ts')).kubernetesBenchmark,
+};
+
+const USAGE = `usage: npm run bench -- ${Object.keys(BENCHMARKS).join('|')} [--json] [--only <part,…>] [--runs <n>]`;
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 
@@ -16,19 +23,21 @@ process.exitCode = await main(process.argv.slice(2));
 
 /** @returns the exit code: 0 when everything could be measured, whether or not the targets were met. */
 async function main(args: string[]): Promise<number> {
-  const { stdout, stderr } = process;
-  const options = parse(args);
-  if (options === undefined) {
-    stderr.write(`${USAGE}\n`);
-    return EXIT_USAGE;
-  }
-  const output = new Output({ stdout, stderr }, options.json);
+  const { env, stdin, stdout, stderr } = process;
   try {
-    const findings = await benchDocker({ progress: new Progress(stderr), stderr, signal: interrupt.stop });
-    report(findings, output);
-    output.event(metricsOf(findings));
+    const { benchmark, json, parts, runs } = await parse(args);
+    const context: BenchContext = {
+      ...{ env, interrupt, parts, streams: { stdin, stdout, stderr } },
+      progress: new Progress(stderr),
+      ...(runs !== undefined && { runs }),
+    };
+    print(await benchmark.run(context), new Output({ stdout, stderr }, json));
     return 0;
   } catch (error) {
+    if (error instanceof UsageError) {
+      stderr.write(`bench: ${error.message}\n${USAGE}\n`);
+      return EXIT_USAGE;
+    }
     if (interrupt.stop.aborted) {
       stderr.write('bench: stopped; nothing of it is left\n');
       return interrupt.exitCode;
@@ -38,15 +47,40 @@ async function main(args: string[]): Promise<number> {
   }
 }
 
-function parse(args: string[]): { readonly json: boolean } | undefined {
+async function parse(
+  args: string[],
+): Promise<Pick<BenchContext, 'parts' | 'runs'> & { readonly benchmark: Benchmark; readonly json: boolean }> {
+  const { positionals, values } = read(args);
+  const [name = '', ...more] = positionals;
+  const load = Object.hasOwn(BENCHMARKS, name) ? BENCHMARKS[name] : undefined;
+  if (load === undefined || more.length > 0)
+    throw new UsageError(`what to measure: "${positionals.join(' ')}"`);
+  const benchmark = await load();
+  const parts = values.only?.split(',') ?? benchmark.parts;
+  const unknown = parts.find((part) => !benchmark.parts.includes(part));
+  if (unknown !== undefined) {
+    const known = benchmark.parts.join(', ');
+    throw new UsageError(`--only "${unknown}": ${known === '' ? `${name} has no parts` : `one of ${known}`}`);
+  }
+  const runs = values.runs === undefined ? undefined : Number(values.runs);
+  if (runs !== undefined && !(Number.isSafeInteger(runs) && runs > 0)) {
+    throw new UsageError(`--runs "${values.runs}": a number from 1`);
+  }
+  return { benchmark, json: values.json, parts: new Set(parts), ...(runs !== undefined && { runs }) };
+}
+
+function read(args: string[]) {
   try {
-    const { positionals, values } = parseArgs({
+    return parseArgs({
       args,
       allowPositionals: true,
-      options: { json: { type: 'boolean', default: false } },
+      options: {
+        json: { type: 'boolean', default: false },
+        only: { type: 'string' },
+        runs: { type: 'string' },
+      },
     });
-    return positionals.length === 1 && positionals[0] === 'docker' ? values : undefined;
-  } catch {
-    return undefined;
+  } catch (error) {
+    throw new UsageError(messageOf(error));
   }
 }

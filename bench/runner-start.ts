@@ -14,13 +14,13 @@ const PART = /^(.+) ([\d.]+) ms$/;
 /**
  * Finds the runner's own breakdown in the run's log, from its first line on: what was before, a process cannot see of
  * itself, as Linux gives its age since its fork, and process 1 was forked before the engine prepared the container.
- * @param interpreterMs what the interpreter takes to get to the first line, measured otherwise.
+ * @param interpreterMs what the interpreter takes to get to the first line, measured otherwise. @default - left out
  * @throws when the log has no breakdown.
  */
 export async function readRunnerStart(
   client: Client,
   runId: RunId,
-  interpreterMs: number,
+  interpreterMs?: number,
 ): Promise<RunnerStart> {
   const { entries } = await client.logs(runId);
   const line = entries.map(({ message }) => LINE.exec(message)).find((match) => match !== null);
@@ -30,6 +30,7 @@ export async function readRunnerStart(
     const [, name, ms] = PART.exec(text) ?? [];
     return name === undefined ? [] : [[name, Number(ms)] as const];
   });
-  const parts = [['interpreter', interpreterMs] as const, ...measured];
+  const interpreter = interpreterMs === undefined ? [] : [['interpreter', interpreterMs] as const];
+  const parts = [...interpreter, ...measured];
   return { totalMs: parts.reduce((sum, [, ms]) => sum + ms, 0), parts: Object.fromEntries(parts) };
 }

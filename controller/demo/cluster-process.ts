@@ -16,6 +16,7 @@ const readySchema = z.object({
   nodeAddress: z.string(),
   kubectl: z.array(z.string()).min(1),
   loadImage: z.array(z.string()).min(1),
+  auditLog: z.string(),
 });
 
 /** A cluster of its own, in a process of its own: it is gone with us, however we end. */
@@ -29,6 +30,8 @@ export interface ClusterProcess {
    * @throws {WormholeError} BACKEND_FAILED, with what it printed.
    */
   kubectl(args: readonly string[], stdin?: string): Promise<string>;
+  /** Path of the API server's audit log: every write, an event (JSON) a line. */
+  readonly auditLog: string;
   /** Copies an image from the container engine to the node. */
   loadImage(name: string): Promise<void>;
   /** Removes the cluster. */
@@ -87,6 +90,7 @@ export async function startCluster(options: {
   return {
     kubeconfig: ready.kubeconfig,
     nodeAddress: ready.nodeAddress,
+    auditLog: ready.auditLog,
     kubectl: (args, stdin) => run([...ready.kubectl, ...args], stdin),
     loadImage: async (name) => {
       await run([...ready.loadImage, name]);

@@ -1,6 +1,5 @@
 import { pino } from 'pino';
 import { peopleLog } from '../cli/people-log.ts';
-import type { Session } from '../cli/session.ts';
 import type { Environment } from '../config.ts';
 import { startPlatform } from '../platform.ts';
 import { connectEngine } from '../setup/engine.ts';
@@ -56,5 +55,5 @@ export async function openDockerStage({ session, environment, tellStep }: StageO
 }
 
 /** Runs that fail on purpose make warnings: only who asks for the log gets it. */
-const logLevel = ({ env }: Session, environment: Environment): string =>
+const logLevel = ({ env }: StageOptions['session'], environment: Environment): string =>
   (env['WORMHOLE_LOG_LEVEL'] ?? '') === '' ? 'error' : environment.logLevel;

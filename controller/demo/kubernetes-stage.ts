@@ -27,6 +27,12 @@ const READY_TIMEOUT_S = 180;
 const END_MS = 15_000;
 const END_POLL_MS = 500;
 
+/** A stage whose cluster can be looked at. */
+export interface KubernetesStage extends DemoStage {
+  readonly cluster: ClusterProcess;
+  readonly databaseUrl: string;
+}
+
 /**
  * The platform as a cluster runs it: dist/dev applied to a cluster that is made for it, PostgreSQL and the service on
  * this machine.
@@ -35,7 +41,7 @@ export async function openKubernetesStage({
   session,
   environment,
   tellStep,
-}: StageOptions): Promise<DemoStage> {
+}: StageOptions): Promise<KubernetesStage> {
   const { interrupt, env } = session;
   const { cacheDir } = environment.paths;
   await using opened = new AsyncDisposableStack();
@@ -97,6 +103,8 @@ export async function openKubernetesStage({
     client,
     facts: { engine: `Kubernetes at ${cluster.nodeAddress}, one node`, image: runner.name },
     connections: service.connections,
+    cluster,
+    databaseUrl: postgres.url,
     stop: () => untilNoneIsLive(cluster),
     [Symbol.asyncDispose]: () => parts.disposeAsync(),
   };

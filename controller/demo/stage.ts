@@ -18,7 +18,7 @@ export interface DemoStage extends AsyncDisposable {
 }
 
 export interface StageOptions {
-  readonly session: Session;
+  readonly session: Pick<Session, 'env' | 'interrupt' | 'streams'>;
   readonly environment: Environment;
   /** Told before each slow step, in words for people. */
   readonly tellStep: (step: string) => void;

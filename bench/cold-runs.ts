@@ -1,0 +1,119 @@
+import pg from 'pg';
+import { ApiClient } from '../controller/backends/kubernetes/api-client.ts';
+import { jobName } from '../controller/backends/kubernetes/job-path.ts';
+import { KubeConfig } from '@kubernetes/client-node';
+import { setTimeout as delay } from 'node:timers/promises';
+import { loadEnvironment } from '../controller/config.ts';
+import { makeDemoFolder, removeDemoFolder } from '../controller/demo/demo-folder.ts';
+import { openKubernetesStage } from '../controller/demo/kubernetes-stage.ts';
+import { DEMO_TENANTS } from '../controller/demo/scenarios.ts';
+import { ACCOUNTS } from '../lib/index.ts';
+import { AuditLog, type Write } from './audit-log.ts';
+import { BareJob, type BareRun } from './bare-job.ts';
+import type { BenchContext } from './benchmark.ts';
+import { ClusterTimeline, type JobTimes } from './cluster-timeline.ts';
+import { now } from './now.ts';
+import { readRunTimes, type RunTimes } from './phases.ts';
+import { readRunnerStart, type RunnerStart } from './runner-start.ts';
+import { takeTurns, type Turn } from './turns.ts';
+import { ONE_STEP } from './workload.ts';
+
+const WARM_UPS = 3;
+const REPETITIONS = 20;
+const PLATFORM_NAMESPACE = 'wormhole-system';
+/** Whose writes are ours. */
+const OUR_USERS: ReadonlySet<string> = new Set(
+  [ACCOUNTS.controller, ACCOUNTS.gateway, ACCOUNTS.egressProxy].map(
+    (account) => `system:serviceaccount:${PLATFORM_NAMESPACE}:${account}`,
+  ),
+);
+const OUR_WRITES = `"username":"system:serviceaccount:${PLATFORM_NAMESPACE}:`;
+/** What is written because of a run, but not at once, is written within this long. */
+const AFTERMATH_MS = 10_000;
+
+/** One run through the platform, from `submit` until a waiting client knows its terminal status. */
+export interface ColdRun {
+  readonly submitted: number;
+  readonly seen: number;
+  readonly run: RunTimes;
+  /** The API server answered the create of its Job. */
+  readonly jobCreated: number;
+  readonly cluster: JobTimes;
+  readonly runnerStart: RunnerStart;
+}
+
+/** Runs and bare Jobs in turn, and what the platform wrote to the API server for all of its runs. */
+export interface Cold {
+  readonly turns: readonly Turn<ColdRun, BareRun>[];
+  /** Warm-ups included. */
+  readonly runs: number;
+  readonly writes: readonly Write[];
+}
+
+/** Brings the whole platform up in a cluster, as the demo does, and measures lone runs. */
+export async function measureCold(context: BenchContext): Promise<Cold> {
+  const { progress, env, interrupt } = context;
+  const signal = interrupt.stop;
+  await using opened = new AsyncDisposableStack();
+  const stage = opened.use(
+    await openKubernetesStage({
+      session: context,
+      environment: loadEnvironment(env),
+      tellStep: (step) => progress.step(step),
+    }),
+  );
+  const folder = await makeDemoFolder();
+  opened.defer(() => removeDemoFolder(folder));
+  const { client, cluster, databaseUrl } = stage;
+  const pool = new pg.Pool({ connectionString: databaseUrl, max: 1 });
+  opened.defer(() => pool.end());
+  const config = new KubeConfig();
+  config.loadFromFile(cluster.kubeconfig);
+  const api = new ApiClient(config);
+  opened.defer(() => api.close());
+  const timeline = new ClusterTimeline(api);
+  opened.defer(() => timeline.close());
+  const [tenant] = DEMO_TENANTS;
+  if (tenant === undefined) throw new Error('the demo has no tenants');
+  const bareJob = await BareJob.prepare({
+    ...{ api, timeline, folder: folder.path },
+    kubectl: (args, input) => cluster.kubectl(args, input),
+    tenantId: tenant.id,
+    platformNamespace: PLATFORM_NAMESPACE,
+  });
+  const audit = opened.use(await AuditLog.open(cluster.auditLog));
+  const written: Write[] = [];
+  const readWrites = async (): Promise<Write[]> => {
+    const writes = (await audit.read(OUR_WRITES)).filter(({ user }) => OUR_USERS.has(user));
+    written.push(...writes);
+    return writes;
+  };
+
+  const measureRun = async (): Promise<ColdRun> => {
+    const submitted = now();
+    const { runId } = await client.submit({ tenantId: tenant.id, definition: ONE_STEP, input: {} });
+    await client.waitFor(runId, signal);
+    const seen = now();
+    const name = jobName({ runId, attempt: 1 });
+    const whole = await timeline.whole(name, signal);
+    const created = (await readWrites()).find((write) => write.name === name && write.verb === 'create');
+    if (created === undefined) throw new Error(`the API server's log does not have Job ${name}`);
+    return {
+      ...{ submitted, seen, cluster: whole, jobCreated: created.answered },
+      run: await readRunTimes(pool, runId),
+      runnerStart: await readRunnerStart(client, runId),
+    };
+  };
+
+  // What was written before is no run's.
+  await audit.read(OUR_WRITES);
+  progress.step(`one run at a time, in turn with a bare Job, after ${WARM_UPS} of each to warm up`);
+  const turns = await takeTurns({
+    ...{ warmUps: WARM_UPS, repetitions: REPETITIONS, progress },
+    measureRun,
+    measureBare: () => bareJob.once(signal),
+  });
+  await delay(AFTERMATH_MS, undefined, { signal });
+  await readWrites();
+  return { turns, runs: turns.length + WARM_UPS, writes: written };
+}
