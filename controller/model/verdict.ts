@@ -54,7 +54,11 @@ const SIGTERM_EXIT = 143;
  */
 export function judge(facts: AttemptFacts): Verdict {
   const { result, stopCause, exit } = facts;
-  if (result !== null) return verdict(result.status, result.reason ?? null, result.message ?? null);
+  // Told to stop, a runner says CANCELED; nobody canceled it if only the cluster took its place away.
+  const isEvicted = result?.status === 'CANCELED' && stopCause === null && exit.cause !== undefined;
+  if (result !== null && !isEvicted) {
+    return verdict(result.status, result.reason ?? null, result.message ?? null);
+  }
   switch (stopCause) {
     case 'CANCELED':
       return verdict('CANCELED', 'CANCELED', 'canceled on request');

@@ -76,9 +76,25 @@ describe('the verdict on an attempt', () => {
     fc.assert(
       fc.property(anyFacts, (known) => {
         fc.pre(known.result !== null);
+        fc.pre(
+          known.result.status !== 'CANCELED' || known.stopCause !== null || known.exit.cause === undefined,
+        );
         expect(judge(known)).toMatchObject({ status: known.result.status, infrastructure: false });
       }),
     );
+  });
+
+  test('is the cluster’s cause when nobody but the cluster told the runner to stop', () => {
+    const canceled = { status: 'CANCELED' as const, reason: 'CANCELED' as const };
+    const cause = { reason: 'EVICTED' as const, message: 'the node needed its memory' };
+    const evicted = { result: canceled, exit: exited(0, { cause }) };
+    expect(judge(facts(evicted))).toMatchObject({
+      status: 'FAILED',
+      reason: 'EVICTED',
+      infrastructure: true,
+    });
+    expect(judge(facts({ ...evicted, stopCause: 'CANCELED' }))).toMatchObject({ status: 'CANCELED' });
+    expect(judge(facts({ result: canceled }))).toMatchObject({ status: 'CANCELED' });
   });
 
   test('is SUCCESS only if the runner said so', () => {
