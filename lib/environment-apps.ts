@@ -24,7 +24,11 @@ export const environmentApps = (environment: Environment, outdir: string): App[]
   return [
     appWith(
       (app) =>
-        new ClusterChart(app, 'cluster', { ...platform, runnerImages: [images.runner], allowImageTag }),
+        new ClusterChart(app, 'cluster', {
+          ...platform,
+          runnerImages: [images.runner, ...images.otherRunners],
+          allowImageTag,
+        }),
     ),
     appWith(
       (app) =>

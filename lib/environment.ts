@@ -22,7 +22,12 @@ const declaredSchema = z.strictObject({
   instance: dnsLabelSchema.max(INSTANCE_CHARACTERS).default('wormhole'),
   platformNamespace: dnsLabelSchema.default('wormhole-system'),
   tenantNamespacePrefix: dnsLabelSchema.max(PREFIX_CHARACTERS).default('wormhole-run'),
-  images: z.strictObject({ runner: z.string(), controlPlane: z.string() }),
+  images: z.strictObject({
+    runner: z.string(),
+    controlPlane: z.string(),
+    /** Also admitted, but not used for new runs by this version's controller: while one image follows another. */
+    otherRunners: z.array(z.string()).max(10).default([]),
+  }),
   allowImageTag: z.boolean().default(false),
   /** Runs in STARTING or RUNNING at once, of all tenants together. */
   maxConcurrent: z.int().min(1).max(100_000).default(50),
@@ -113,6 +118,9 @@ const environmentSchema = declaredSchema
       context.addIssue({ code: 'custom', path, input, message });
     const { images, allowImageTag, claimTimeoutMs, unschedulableTimeoutMs } = declared;
     refuseImage(context, ['images', 'runner'], images.runner, allowImageTag);
+    images.otherRunners.forEach((image, index) =>
+      refuseImage(context, ['images', 'otherRunners', index], image, allowImageTag),
+    );
     refuseImage(context, ['images', 'controlPlane'], images.controlPlane, allowImageTag);
     checkTenants(declared, refuse);
     checkInternalServices(declared, refuse);

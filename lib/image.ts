@@ -26,7 +26,7 @@ export const imageSchema = (allowTag: boolean): z.ZodString =>
 /** Refuses an image that `imageSchema` does not take: for schemas in which `allowImageTag` stands beside it. */
 export const refuseImage = (
   context: z.RefinementCtx,
-  path: string[],
+  path: (string | number)[],
   image: string,
   allowTag: boolean,
 ): void => {

@@ -38,7 +38,7 @@ const propsSchema = z
       .default(GATEWAY.audience),
   })
   .superRefine(({ images, allowImageTag }, context) =>
-    images.forEach((image, index) => refuseImage(context, [`images[${index}]`], image, allowImageTag)),
+    images.forEach((image, index) => refuseImage(context, ['images', index], image, allowImageTag)),
   );
 
 interface Policy {

@@ -33,7 +33,7 @@ describe('an environment file', () => {
       instance: 'wormhole',
       platformNamespace: 'wormhole-system',
       tenantNamespacePrefix: 'wormhole-run',
-      images: { runner: `runner@${DIGEST}`, controlPlane: `control-plane@${DIGEST}` },
+      images: { runner: `runner@${DIGEST}`, otherRunners: [], controlPlane: `control-plane@${DIGEST}` },
       allowImageTag: false,
       maxConcurrent: 50,
       tenants: [
@@ -175,6 +175,10 @@ describe('an environment file', () => {
     [
       `images: {runner: "runner:1.0", controlPlane: "control-plane@${DIGEST}"}\ntenants: [{id: a}]`,
       'images.runner is "runner:1.0"; allowed: "name@sha256:<64 hexadecimal digits>" (allowImageTag permits a tag)',
+    ],
+    [
+      `images: {runner: "runner@${DIGEST}", otherRunners: ["runner:1.0"], controlPlane: "c@${DIGEST}"}\ntenants: [{id: a}]`,
+      'images.otherRunners[0] is "runner:1.0"; allowed: "name@sha256:<64 hexadecimal digits>" (allowImageTag permits a tag)',
     ],
     [
       `images: {runner: "runner:1.0", controlPlane: "control-plane"}\nallowImageTag: true\ntenants: [{id: a}]`,
