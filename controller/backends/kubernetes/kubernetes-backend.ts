@@ -8,6 +8,7 @@ import type { ApiClient } from './api-client.ts';
 import { accepting } from './api-error.ts';
 import { asAttempt } from './attempt-view.ts';
 import { createJob } from './create-job.ts';
+import { InFlight } from './in-flight.ts';
 import { jobName, jobPath, podPath } from './job-path.ts';
 import { Observers } from './observers.ts';
 import { Overstayed } from './overstayed.ts';
@@ -35,6 +36,11 @@ export interface KubernetesBackendOptions
   readonly log: Logger;
 }
 
+/**
+ * Of a burst of a thousand runs each would make a connection, and most creates would be given up unanswered. An API
+ * server with two cores is as fast with this many.
+ */
+const CREATES_IN_FLIGHT = 32;
 const SWEEP_MS = 5 * 60 * 1000;
 const IDLE_MS = 30_000;
 const TIDY_MS = 10_000;
@@ -53,6 +59,7 @@ export class KubernetesBackend implements Backend {
   readonly #tenants = new Map<TenantId, TenantRuns>();
   readonly #overstayed = new Overstayed();
   readonly #closed = new AbortController();
+  readonly #creating = new InFlight(CREATES_IN_FLIGHT);
   #surveyed: Promise<void> | undefined;
   #tidying: NodeJS.Timeout | undefined;
   #sweeping: Promise<void> | undefined;
@@ -65,20 +72,24 @@ export class KubernetesBackend implements Backend {
     const namespace = this.#namespaceOf(spec.tenantId);
     const what = `run ${spec.runId}, attempt ${spec.attempt}, in namespace "${namespace}"`;
     try {
-      const { gateway, hosts } = this.#options;
-      const manifest = runManifest(spec, namespace, {
-        ...this.#options,
-        gateway: { ...gateway, ca: gateway.ca() },
-        hosts: await hosts(),
-      });
       // Before the Job is there: nothing of it is missed.
       const runs = this.#runsOf(spec.tenantId);
-      const { job, existed } = await createJob(spec, namespace, manifest, this.#options);
+      const { job, existed } = await this.#creating.run(() => this.#create(spec, namespace));
       const tracked = runs.view.expect(spec, job.metadata.uid);
       return asAttempt(existed ? ((await runs.find(spec)) ?? tracked) : tracked);
     } catch (error) {
       throw startError(error, what);
     }
+  }
+
+  async #create(spec: AttemptSpec, namespace: string): ReturnType<typeof createJob> {
+    const { gateway, hosts } = this.#options;
+    const manifest = runManifest(spec, namespace, {
+      ...this.#options,
+      gateway: { ...gateway, ca: gateway.ca() },
+      hosts: await hosts(),
+    });
+    return await createJob(spec, namespace, manifest, this.#options);
   }
 
   adopt(ref: TenantAttempt): Promise<void> {
