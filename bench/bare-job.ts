@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import type { ApiClient } from '../controller/backends/kubernetes/api-client.ts';
 import { jobPath } from '../controller/backends/kubernetes/job-path.ts';
 import { runManifest } from '../controller/backends/kubernetes/run-manifest.ts';
-import type { TenantId } from '../controller/model/ids.ts';
 import type { Tenant } from '../controller/model/tenant.ts';
 import { ACCOUNTS } from '../lib/index.ts';
 import type { ClusterTimeline, JobTimes } from './cluster-timeline.ts';
@@ -35,8 +34,8 @@ export interface BareJobOptions {
   readonly timeline: ClusterTimeline;
   /** A folder for a file. */
   readonly folder: string;
-  /** Whose pods it has the size of. */
-  readonly tenantId: TenantId;
+  /** Whose runs' size its pods have. */
+  readonly tenant: Tenant;
   readonly platformNamespace: string;
 }
 
@@ -56,17 +55,15 @@ interface JobManifest {
 export class BareJob {
   readonly #options: BareJobOptions;
   readonly #job: JobOptions;
-  readonly #tenant: Tenant;
 
-  private constructor(options: BareJobOptions, job: JobOptions, tenant: Tenant) {
+  private constructor(options: BareJobOptions, job: JobOptions) {
     this.#options = options;
     this.#job = job;
-    this.#tenant = tenant;
   }
 
   /** Makes its namespace. */
   static async prepare(options: BareJobOptions): Promise<BareJob> {
-    const { api, kubectl, folder, tenantId, platformNamespace } = options;
+    const { api, kubectl, folder, platformNamespace } = options;
     const at = ['configmap', 'wormhole-config', `--namespace=${platformNamespace}`];
     const file = join(folder, 'bare-job.yaml');
     await writeFile(file, await kubectl(['get', ...at, '--output=jsonpath={.data.wormhole\\.yaml}']));
@@ -75,24 +72,18 @@ export class BareJob {
       '--output=go-template={{index .data "ca.crt" | base64decode}}',
     ]);
     const job = { ...(await readJobOptions(file, api, ca)), instance: INSTANCE };
-    const tenant = job.tenants.find(({ id }) => id === tenantId);
-    if (tenant === undefined) throw new Error(`the platform has no tenant "${tenantId}"`);
     const metadata = { name: ACCOUNTS.runner, namespace: NAMESPACE };
     await apply(kubectl, [
       { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } },
       { apiVersion: 'v1', kind: 'ServiceAccount', metadata, automountServiceAccountToken: false },
     ]);
-    return new BareJob(options, job, tenant);
+    return new BareJob(options, job);
   }
 
   /** Posts one and waits until it is complete. */
   async once(signal: AbortSignal): Promise<BareRun> {
-    const { api, timeline } = this.#options;
-    const manifest = runManifest(
-      strangeAttempt(this.#tenant),
-      NAMESPACE,
-      this.#job,
-    ) as unknown as JobManifest;
+    const { api, tenant, timeline } = this.#options;
+    const manifest = runManifest(strangeAttempt(tenant), NAMESPACE, this.#job) as unknown as JobManifest;
     const { spec } = manifest;
     const pod = spec.template.spec;
     const body = {

@@ -1,3 +1,4 @@
+import { App } from 'cdk8s';
 import pg from 'pg';
 import { ApiClient } from '../controller/backends/kubernetes/api-client.ts';
 import { jobName } from '../controller/backends/kubernetes/job-path.ts';
@@ -6,21 +7,25 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { loadEnvironment } from '../controller/config.ts';
 import { makeDemoFolder, removeDemoFolder } from '../controller/demo/demo-folder.ts';
 import { openKubernetesStage } from '../controller/demo/kubernetes-stage.ts';
-import { DEMO_TENANTS } from '../controller/demo/scenarios.ts';
-import { ACCOUNTS } from '../lib/index.ts';
+import type { Tenant } from '../controller/model/tenant.ts';
+import { ACCOUNTS, TenantChart } from '../lib/index.ts';
 import { AuditLog, type Write } from './audit-log.ts';
 import { BareJob, type BareRun } from './bare-job.ts';
 import type { BenchContext } from './benchmark.ts';
 import { ClusterTimeline, type JobTimes } from './cluster-timeline.ts';
+import { apply, type RunKubectl } from './kubectl.ts';
 import { now } from './now.ts';
 import { readRunTimes, type RunTimes } from './phases.ts';
 import { readRunnerStart, type RunnerStart } from './runner-start.ts';
 import { takeTurns, type Turn } from './turns.ts';
-import { ONE_STEP } from './workload.ts';
+import { LONE_TENANT, ONE_STEP } from './workload.ts';
 
 const WARM_UPS = 3;
 const REPETITIONS = 20;
+/** As environments/dev.yaml declares them. */
 const PLATFORM_NAMESPACE = 'wormhole-system';
+const INSTANCE = 'wormhole';
+const TENANT_PREFIX = 'wormhole-run';
 /** Whose writes are ours. */
 const OUR_USERS: ReadonlySet<string> = new Set(
   [ACCOUNTS.controller, ACCOUNTS.gateway, ACCOUNTS.egressProxy].map(
@@ -73,12 +78,12 @@ export async function measureCold(context: BenchContext): Promise<Cold> {
   opened.defer(() => api.close());
   const timeline = new ClusterTimeline(api);
   opened.defer(() => timeline.close());
-  const [tenant] = DEMO_TENANTS;
-  if (tenant === undefined) throw new Error('the demo has no tenants');
+  const kubectl: RunKubectl = (args, input) => cluster.kubectl(args, input);
+  const tenant = LONE_TENANT;
+  await apply(kubectl, tenantObjects(tenant));
+  await client.applyTenants([tenant]);
   const bareJob = await BareJob.prepare({
-    ...{ api, timeline, folder: folder.path },
-    kubectl: (args, input) => cluster.kubectl(args, input),
-    tenantId: tenant.id,
+    ...{ api, kubectl, timeline, tenant, folder: folder.path },
     platformNamespace: PLATFORM_NAMESPACE,
   });
   const audit = opened.use(await AuditLog.open(cluster.auditLog));
@@ -117,3 +122,10 @@ export async function measureCold(context: BenchContext): Promise<Cold> {
   await readWrites();
   return { turns, runs: turns.length + WARM_UPS, writes: written };
 }
+
+/** A tenant with a whole core for its run, which the demo's do not have. */
+const tenantObjects = ({ id, maxConcurrent, limits: { cpus, memoryMb, tmpMb } }: Tenant): unknown[] =>
+  new TenantChart(new App(), 'tenant', {
+    ...{ instance: INSTANCE, platformNamespace: PLATFORM_NAMESPACE, maxConcurrent },
+    ...{ tenantId: id, namespace: `${TENANT_PREFIX}-${id}`, size: { cpus, memoryMb, tmpMb } },
+  }).toJson() as unknown[];

@@ -63,8 +63,9 @@ export async function measureSubmission(
     await platform.clear();
     await jobsCreated();
     await putThrough({ ...load, runs: perRound });
-    const created = await jobsCreated();
+    // By then the API server has written its log, too.
     await platform.clear();
+    const created = await jobsCreated();
     return summary(created, perRound);
   }
 
@@ -75,8 +76,9 @@ export async function measureSubmission(
     const wanted = await posts(perRound);
     await jobsCreated();
     await postAll(wanted, inFlight, platform.access, signal);
-    const created = await jobsCreated();
+    // By then the API server has written its log, too.
     await platform.clear();
+    const created = await jobsCreated();
     return summary(created, perRound);
   }
 
