@@ -1,13 +1,11 @@
 import type { BenchContext } from './benchmark.ts';
 import type { ControllerProcess } from './controller-process.ts';
-import { putThrough } from './load.ts';
+import { submit, untilEnded } from './load.ts';
 import type { SimulatedPlatform } from './simulated-platform.ts';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** After each thousand it is looked at; after the first, caches and pools are filled, and the growth begins. */
 const STEP = 1000;
-/** Few enough that the cluster keeps up. */
-const OUTSTANDING = 500;
 /** What ends with the last run has ended by then. */
 const QUIET_MS = 15_000;
 const PATIENCE_MS = 25 * 60_000;
@@ -41,7 +39,8 @@ export async function measureMemory(
     const next = Math.min(STEP, runs - done);
     progress.step(`runs ${done + 1} to ${done + next} through one controller`);
     const { pool } = platform;
-    await putThrough({ client, pool, runs: next, outstanding: OUTSTANDING, progress, signal });
+    await submit(client, next, signal);
+    await untilEnded({ pool, runs: next, progress, signal });
     done += next;
     await delay(QUIET_MS, undefined, { signal });
     const use = await look(controller, done);

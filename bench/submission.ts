@@ -1,12 +1,13 @@
 import { jobPath } from '../controller/backends/kubernetes/job-path.ts';
 import { runManifest } from '../controller/backends/kubernetes/run-manifest.ts';
+import type { Client } from '../controller/client.ts';
 import type { Write } from './audit-log.ts';
 import { postAll, type Post } from './bare-poster.ts';
 import type { BenchContext } from './benchmark.ts';
 import { inTurn } from './in-turn.ts';
 import { readJobOptions, strangeAttempt } from './job-options.ts';
-import { putThrough } from './load.ts';
-import { MOST_LIVE, namespaceOf, TENANTS, type SimulatedPlatform } from './simulated-platform.ts';
+import { submit, untilEnded } from './load.ts';
+import { namespaceOf, TENANTS, type SimulatedPlatform } from './simulated-platform.ts';
 
 /** The platform's Jobs and the bare client's are created in turn, in so many rounds. */
 const ROUNDS = 2;
@@ -29,7 +30,7 @@ export interface Submission {
 }
 
 /**
- * Submits runs to a controller and, in turn, posts the same Jobs by a bare client with as many requests in flight.
+ * Lets a controller work off runs that wait for it and, in turn, posts the same Jobs by a bare client with as many requests in flight.
  * @param runs of each, in all.
  * @param redisUrl where the queue is. @default - in PostgreSQL
  */
@@ -54,24 +55,35 @@ export async function measureSubmission(
 
   async function createByPlatform(): Promise<Creations> {
     await using opened = new AsyncDisposableStack();
-    const controller = await platform.startController(redisUrl);
-    opened.defer(() => controller.stop());
     const client = await platform.connect(redisUrl);
     opened.defer(() => client.close());
-    const load = { client, pool: platform.pool, outstanding: MOST_LIVE, progress, signal };
-    await putThrough({ ...load, runs: WARM_UPS });
-    await platform.clear();
+    const { pool } = platform;
+    await warmUp(client);
+    // They wait for the controller: what is measured is how fast it works them off.
     await jobsCreated();
-    await putThrough({ ...load, runs: perRound });
+    await submit(client, perRound, signal);
+    const controller = await platform.startController(redisUrl);
+    opened.defer(() => controller.stop());
+    await untilEnded({ pool, runs: perRound, progress, signal });
     // By then the API server has written its log, too.
     await platform.clear();
-    const created = await jobsCreated();
-    return summary(created, perRound);
+    return summary(await jobsCreated(), perRound);
+  }
+
+  /** The first controller also makes the tables. */
+  async function warmUp(client: Client): Promise<void> {
+    const controller = await platform.startController(redisUrl);
+    try {
+      await submit(client, WARM_UPS, signal);
+      await untilEnded({ pool: platform.pool, runs: WARM_UPS, progress, signal });
+      await platform.clear();
+    } finally {
+      await controller.stop();
+    }
   }
 
   async function createBare(inFlight: number): Promise<Creations> {
-    const warmUp = await posts(WARM_UPS);
-    await postAll(warmUp, inFlight, platform.access, signal);
+    await postAll(await posts(WARM_UPS), inFlight, platform.access, signal);
     await platform.clear();
     const wanted = await posts(perRound);
     await jobsCreated();
