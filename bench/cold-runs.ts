@@ -21,7 +21,12 @@ import { takeTurns, type Turn } from './turns.ts';
 import { LONE_TENANT, ONE_STEP } from './workload.ts';
 
 const WARM_UPS = 3;
-const REPETITIONS = 20;
+const REPETITIONS = 30;
+/**
+ * The kubelet looks for containers that have ended once a second, on its own beat. What is measured begins anywhere in
+ * it: waiting for what was before, which the same beat told, would begin always at the same place.
+ */
+const BEAT_MS = 1000;
 /** As environments/dev.yaml declares them. */
 const PLATFORM_NAMESPACE = 'wormhole-system';
 const INSTANCE = 'wormhole';
@@ -94,7 +99,11 @@ export async function measureCold(context: BenchContext): Promise<Cold> {
     return writes;
   };
 
+  const offBeat = async (): Promise<void> => {
+    await delay(Math.random() * BEAT_MS, undefined, { signal });
+  };
   const measureRun = async (): Promise<ColdRun> => {
+    await offBeat();
     const submitted = now();
     const { runId } = await client.submit({ tenantId: tenant.id, definition: ONE_STEP, input: {} });
     await client.waitFor(runId, signal);
@@ -116,7 +125,10 @@ export async function measureCold(context: BenchContext): Promise<Cold> {
   const turns = await takeTurns({
     ...{ warmUps: WARM_UPS, repetitions: REPETITIONS, progress },
     measureRun,
-    measureBare: () => bareJob.once(signal),
+    measureBare: async () => {
+      await offBeat();
+      return await bareJob.once(signal);
+    },
   });
   await delay(AFTERMATH_MS, undefined, { signal });
   await readWrites();

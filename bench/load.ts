@@ -23,6 +23,26 @@ export async function submit(client: Client, runs: number, signal: AbortSignal):
   await Promise.all(Array.from({ length: SUBMITTING }, work));
 }
 
+/** How much a cluster takes without delaying pods: the API server counts the pods of a tenant one after the other. */
+const OUTSTANDING = 200;
+const PORTION = 50;
+
+/** Submits runs as others end. */
+export async function feed(client: Client, { pool, runs, progress, signal }: EndOptions): Promise<void> {
+  let submitted = 0;
+  while (submitted < runs) {
+    const live = await countLive(pool);
+    progress.count('ended', submitted - live, runs);
+    if (live + PORTION > OUTSTANDING) {
+      await delay(POLL_MS, undefined, { signal });
+      continue;
+    }
+    const portion = Math.min(PORTION, runs - submitted);
+    await submit(client, portion, signal);
+    submitted += portion;
+  }
+}
+
 export interface EndOptions {
   readonly pool: pg.Pool;
   /** So many were submitted, for people. */
@@ -35,13 +55,17 @@ export interface EndOptions {
 export async function untilEnded({ pool, runs, progress, signal }: EndOptions): Promise<void> {
   for (let live = runs; live > 0;) {
     await delay(POLL_MS, undefined, { signal });
-    const { rows } = await pool.query<{ count: number }>(
-      'SELECT count(*)::int AS count FROM workflow_runs WHERE finished_at IS NULL',
-    );
-    live = rows[0]?.count ?? 0;
+    live = await countLive(pool);
     progress.count('ended', runs - live, runs);
   }
   await assertSimulated(pool);
+}
+
+async function countLive(pool: pg.Pool): Promise<number> {
+  const { rows } = await pool.query<{ count: number }>(
+    'SELECT count(*)::int AS count FROM workflow_runs WHERE finished_at IS NULL',
+  );
+  return rows[0]?.count ?? 0;
 }
 
 /** A simulated pod completes without a word from a runner. Whatever else became of a run is not what is measured. */

@@ -1,14 +1,15 @@
 import type { BenchContext } from './benchmark.ts';
 import type { ControllerProcess } from './controller-process.ts';
-import { submit, untilEnded } from './load.ts';
+import { feed, untilEnded } from './load.ts';
 import type { SimulatedPlatform } from './simulated-platform.ts';
 import { setTimeout as delay } from 'node:timers/promises';
 
 /** After each thousand it is looked at; after the first, caches and pools are filled, and the growth begins. */
 const STEP = 1000;
 /** What ends with the last run has ended by then. */
-const QUIET_MS = 15_000;
-const PATIENCE_MS = 25 * 60_000;
+const QUIET_MS = 5_000;
+/** Then it ends with what it has. */
+const PATIENCE_MS = 12 * 60_000;
 const MIB = 1024 * 1024;
 
 /** What the controller used when a number of runs had ended, in MiB. */
@@ -39,8 +40,9 @@ export async function measureMemory(
     const next = Math.min(STEP, runs - done);
     progress.step(`runs ${done + 1} to ${done + next} through one controller`);
     const { pool } = platform;
-    await submit(client, next, signal);
-    await untilEnded({ pool, runs: next, progress, signal });
+    const load = { pool, runs: next, progress, signal };
+    await feed(client, load);
+    await untilEnded(load);
     done += next;
     await delay(QUIET_MS, undefined, { signal });
     const use = await look(controller, done);
