@@ -60,8 +60,9 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     await Promise.all(servers.map((server) => server.stop()));
   };
 
-  const etcdUrl = `http://127.0.0.1:${etcdPort}`;
-  const peerUrl = `http://127.0.0.1:${peerPort}`;
+  const { authority, etcd } = credentials;
+  const etcdUrl = `https://127.0.0.1:${etcdPort}`;
+  const peerUrl = `https://127.0.0.1:${peerPort}`;
   start(
     'etcd',
     programs.etcd,
@@ -71,12 +72,18 @@ export async function startControlPlane(options: ControlPlaneOptions): Promise<C
     ...[`--listen-client-urls=${etcdUrl}`, `--advertise-client-urls=${etcdUrl}`],
     ...[`--listen-peer-urls=${peerUrl}`, `--initial-advertise-peer-urls=${peerUrl}`],
     `--initial-cluster=default=${peerUrl}`,
+    // Who writes here is root in the cluster, and everybody on this machine reaches the port.
+    ...['', 'peer-'].flatMap((of) => [
+      ...[`--${of}cert-file=${etcd.certificate}`, `--${of}key-file=${etcd.key}`],
+      ...[`--${of}client-cert-auth`, `--${of}trusted-ca-file=${authority}`],
+    ]),
   );
   const apiServer = start(
     'kube-apiserver',
     programs.kubernetes,
     'kube-apiserver',
-    `--etcd-servers=${etcdUrl}`,
+    ...[`--etcd-servers=${etcdUrl}`, `--etcd-cafile=${authority}`],
+    ...[`--etcd-certfile=${etcd.certificate}`, `--etcd-keyfile=${etcd.key}`],
     ...[`--bind-address=${address}`, `--secure-port=${port}`],
     ...(withNode ? [`--advertise-address=${address}`] : ['--endpoint-reconciler-type=none']),
     `--service-cluster-ip-range=${place.serviceRange}`,

@@ -25,6 +25,8 @@ export type ClusterUser = keyof typeof USERS;
 export interface Credentials {
   readonly authority: string;
   readonly apiServer: { readonly certificate: string; readonly key: string };
+  /** By which etcd and the API server prove themselves to each other; etcd takes nobody else. */
+  readonly etcd: { readonly certificate: string; readonly key: string };
   /** By which the API server proves itself to the kubelet. */
   readonly kubeletClient: { readonly certificate: string; readonly key: string };
   /** Signs service account tokens. */
@@ -64,6 +66,7 @@ export async function makeCredentials(
   return {
     authority: at('ca.crt'),
     apiServer: { certificate: at('apiserver.crt'), key: at('apiserver.key') },
+    etcd: { certificate: at('etcd.crt'), key: at('etcd.key') },
     kubeletClient: { certificate: at('kubelet-client.crt'), key: at('kubelet-client.key') },
     serviceAccountKey: write('service-account.key', privateKey),
     tokens: write('tokens.csv', lines.join('')),

@@ -1,5 +1,6 @@
 // Command certificates makes the certificates of a cluster that lives for hours: an authority, whose key nobody gets,
-// the API server's (apiserver.crt) and the one by which the API server proves itself to kubelets (kubelet-client.crt).
+// the API server's (apiserver.crt), the one by which it proves itself to kubelets (kubelet-client.crt), and the one by
+// which etcd and the API server know each other (etcd.crt).
 //
 // Usage: certificates <folder> <address of the API server>...
 package main
@@ -56,7 +57,11 @@ func generate(args []string) error {
 	client := template("kube-apiserver-kubelet-client")
 	client.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
 	client.Subject.Organization = []string{"system:masters"}
-	for name, certificate := range map[string]*x509.Certificate{"apiserver": server, "kubelet-client": client} {
+	store := template("etcd")
+	store.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
+	store.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)}
+	certificates := map[string]*x509.Certificate{"apiserver": server, "kubelet-client": client, "etcd": store}
+	for name, certificate := range certificates {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			return err
