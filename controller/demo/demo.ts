@@ -47,7 +47,11 @@ export async function runDemo(session: Session, openStage: OpenStage): Promise<n
     const left = await stage.stop();
     const checks: Check[] = [
       ...checkCaps(ended.map(({ run }) => run)),
-      { what: 'nothing is left', isGood: left.length === 0, detail: left.join(', ') || 'all containers are gone' },
+      {
+        what: 'nothing is left',
+        isGood: left.length === 0,
+        detail: left.join(', ') || 'all containers are gone',
+      },
     ];
     return summarise(ended, checks, output) ? EXIT_AS_EXPECTED : EXIT_NOT_AS_EXPECTED;
   } catch (error) {
