@@ -80,4 +80,5 @@ function kubernetesBackend(
 }
 
 const isApiServerAway = (error: unknown): boolean =>
-  (error instanceof ApiError && error.transient) || (error instanceof BackendError && error.retryable);
+  (error instanceof ApiError && (error.transient || error.lacksRights)) ||
+  (error instanceof BackendError && error.retryable);

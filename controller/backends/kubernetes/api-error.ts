@@ -38,6 +38,14 @@ export class ApiError extends Error {
   get transient(): boolean {
     return this.status === null || [401, 408, 429].includes(this.status) || this.status >= 500;
   }
+
+  /**
+   * We have no right to do this: for good, or because an API server that has just started does not know the roles yet,
+   * or because those of a new tenant come a moment after its namespace.
+   */
+  get lacksRights(): boolean {
+    return this.status === 403 && /cannot [a-z]+ resource/.test(this.message);
+  }
 }
 
 /**

@@ -11,11 +11,13 @@ import type { RunManifest } from './run-manifest.ts';
 import type { TenantAttempt } from '../types.ts';
 
 export interface CreateJobOptions {
-  readonly api: ApiClient;
+  readonly api: Pick<ApiClient, 'send'>;
   readonly instance: string;
   readonly log: Logger;
 }
 
+/** Rights that an API server does not know this long after its start are not there. */
+const RIGHTS_MS = 2_000;
 /** A create that was not answered is tried again for this long: longer than an API server takes to restart. */
 const TRIES_MS = 8_000;
 const POST_MS = 4_000;
@@ -36,6 +38,7 @@ export async function createJob(
   { api, instance, log }: CreateJobOptions,
 ): Promise<{ readonly job: Job; readonly existed: boolean }> {
   const giveUpAt = performance.now() + TRIES_MS;
+  let lacksRightsFrom = Infinity;
   for (let retryMs = FIRST_RETRY_MS; ; retryMs = Math.min(retryMs * 2, LONGEST_RETRY_MS)) {
     try {
       const path = jobPath(namespace);
@@ -56,8 +59,13 @@ export async function createJob(
         );
       }
       const waitMs = error instanceof ApiError ? (error.retryAfterMs ?? 0) : 0;
-      const mayTry = error instanceof ApiError && error.transient;
-      if (!mayTry || performance.now() + Math.max(retryMs, waitMs) >= giveUpAt) throw error;
+      const now = performance.now();
+      const lacksRights = error instanceof ApiError && error.lacksRights;
+      if (lacksRights) lacksRightsFrom = Math.min(lacksRightsFrom, now);
+      const mayTry = lacksRights
+        ? now - lacksRightsFrom < RIGHTS_MS
+        : error instanceof ApiError && error.transient;
+      if (!mayTry || now + Math.max(retryMs, waitMs) >= giveUpAt) throw error;
       await delay(waitMs);
     }
     await delay(retryMs * (0.5 + Math.random() / 2));

@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { z } from 'zod';
 import { WormholeError } from '../../errors.ts';
 import type { ApiClient } from './api-client.ts';
+import { ApiError } from './api-error.ts';
 
 const serviceSchema = z.object({ spec: z.object({ clusterIP: z.string().default('') }) });
 
@@ -10,14 +11,16 @@ const KEPT_MS = 60_000;
 
 /**
  * Runs have no name service: they get the names of Services with their addresses.
- * @returns a function that gives `<service>.<namespace>.svc` and the cluster IP of each service, asked for once a minute.
+ * @returns a function that gives `<service>.<namespace>.svc` and the cluster IP of each service, asked for
+ *   once a minute; those that are known are kept while the API server does not tell.
  */
 export function serviceHosts(
-  api: ApiClient,
+  api: Pick<ApiClient, 'send'>,
   namespace: string,
   services: readonly string[],
 ): () => Promise<Readonly<Record<string, string>>> {
-  let known: Promise<Readonly<Record<string, string>>> | undefined;
+  let known: Readonly<Record<string, string>> | undefined;
+  let looking: Promise<Readonly<Record<string, string>>> | undefined;
   let knownUntil = 0;
   const look = async (): Promise<Readonly<Record<string, string>>> => {
     const hosts = await Promise.all(
@@ -36,14 +39,18 @@ export function serviceHosts(
     return Object.fromEntries(hosts);
   };
   return async () => {
-    if (known === undefined || performance.now() >= knownUntil) {
+    if (known !== undefined && performance.now() < knownUntil) return known;
+    looking ??= look().finally(() => {
+      looking = undefined;
+    });
+    try {
+      known = await looking;
       knownUntil = performance.now() + KEPT_MS;
-      const looking = look();
-      known = looking;
-      looking.catch(() => {
-        if (known === looking) known = undefined;
-      });
+    } catch (error) {
+      // An API server that is away, or does not know our rights yet, is no reason not to start a run.
+      const isAway = error instanceof ApiError && (error.transient || error.lacksRights);
+      if (known === undefined || !isAway) throw error;
     }
-    return await known;
+    return known;
   };
 }

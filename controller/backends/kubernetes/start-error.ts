@@ -23,10 +23,7 @@ export function startError(error: unknown, what: string): BackendError {
     );
   }
   if (status === 403 && /exceeded quota/.test(text)) return failed('QUOTA_EXCEEDED', text);
-  if (status === 403 && /cannot create resource/.test(text)) {
-    // The rights of a tenant that was added just now take a moment to be in force.
-    return failed('ADMISSION_DENIED', `the controller may not create Jobs there: ${text}`, true);
-  }
+  if (error.lacksRights) return failed('ADMISSION_DENIED', `the controller may not start it: ${text}`, true);
   if (error.transient) return failed('UNSCHEDULABLE', `the API server failed: ${text}`);
   return failed('ADMISSION_DENIED', `the cluster refuses its Job: ${text}`);
 }

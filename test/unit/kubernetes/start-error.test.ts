@@ -8,6 +8,8 @@ test.each([
   [404, 'namespaces "wormhole-run-acme" not found', 'ADMISSION_DENIED', false],
   // The rights of a new tenant come a moment after its namespace.
   [403, 'jobs.batch is forbidden: User "c" cannot create resource "jobs"', 'ADMISSION_DENIED', true],
+  // Said by an API server that has just started and does not know the roles yet.
+  [403, 'services "g" is forbidden: User "c" cannot get resource "services"', 'ADMISSION_DENIED', true],
   [403, 'jobs.batch "x" is forbidden: exceeded quota: jobs', 'QUOTA_EXCEEDED', true],
   [401, 'Unauthorized', 'UNSCHEDULABLE', true],
   [429, 'too many requests', 'UNSCHEDULABLE', true],
