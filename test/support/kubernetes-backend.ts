@@ -28,7 +28,8 @@ const CA = `-----BEGIN CERTIFICATE-----\n${'MIIB'.repeat(16)}\n-----END CERTIFIC
 interface Manifest {
   readonly apiVersion: string;
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly metadata: { readonly name: string; readonly namespace?: string; readonly labels?: object };
+  readonly [part: string]: unknown;
 }
 
 export interface KubernetesBackendUnderTest {
@@ -170,7 +171,7 @@ export async function create(admin: ApiClient, manifest: Manifest): Promise<void
   const group = manifest.apiVersion.includes('/') ? `/apis/${manifest.apiVersion}` : '/api/v1';
   const { namespace } = manifest.metadata;
   const scope = namespace === undefined ? '' : `/namespaces/${namespace}`;
-  const plural = `${manifest.kind.toLowerCase().replace(/y$/, 'ie')}s`;
+  const plural = `${manifest.kind.toLowerCase().replace(/y$/, 'ie').replace(/s$/, 'se')}s`;
   await admin.send({ method: 'POST', path: `${group}${scope}/${plural}`, body: manifest });
 }
 
