@@ -39,6 +39,8 @@ const FIRST_ASK_MS = 1_000;
 const LONGEST_ASK_MS = 30_000;
 /** How much longer than its grace period a deleted pod may take to end. */
 const END_LATE_MS = 30_000;
+/** A kubelet that has just started does not know Services and secrets yet; it looks again after some ten seconds. */
+const CONFIG_MS = 20_000;
 
 /** Whether the attempts of one tenant run, as far as their pods tell. No I/O: it is told, and asked. */
 export class AttemptView {
@@ -200,27 +202,40 @@ export class AttemptView {
     tracked.urgent = false;
   }
 
-  /** Lets time pass. @returns the attempts that have had no pod for long enough to wonder why. */
-  tick(): Tracked[] {
+  /** @returns the attempts that have had no pod for long enough to wonder why. */
+  podless(): Tracked[] {
     const now = performance.now();
-    const podless: Tracked[] = [];
-    for (const tracked of this.#tracked.values()) {
-      const { pod, waiting, exit } = tracked;
-      if (exit !== undefined) continue;
-      if (pod === undefined) {
-        if (now >= tracked.askAtMs) podless.push(tracked);
-      } else if (waiting !== undefined && now - waiting.sinceMs >= this.#patienceMs(waiting.for, pod)) {
-        const given = podExit(pod, true);
-        if (given !== undefined) this.end(tracked, given);
-      }
+    return [...this.#tracked.values()].filter(
+      ({ pod, exit, askAtMs }) => pod === undefined && exit === undefined && now >= askAtMs,
+    );
+  }
+
+  /** @returns the attempts whose pods have waited too long, as far as was told: what is known of them may be old. */
+  overdue(): Tracked[] {
+    const now = performance.now();
+    return [...this.#tracked.values()].filter(
+      ({ pod, waiting, exit }) =>
+        pod !== undefined &&
+        exit === undefined &&
+        waiting !== undefined &&
+        now - waiting.sinceMs >= this.#patienceMs(waiting.for, pod),
+    );
+  }
+
+  /** Gives up the attempts whose pods have waited too long. To be called only just after a list was told. */
+  giveUpOverdue(): void {
+    for (const tracked of this.overdue()) {
+      const exit = tracked.pod && podExit(tracked.pod, true);
+      if (exit !== undefined) this.end(tracked, exit);
     }
-    return podless;
   }
 
   #patienceMs(wait: PodWait, pod: Pod): number {
     switch (wait) {
       case 'node':
         return this.#options.unschedulableTimeoutMs;
+      case 'config':
+        return CONFIG_MS;
       case 'end':
         return (pod.metadata.deletionGracePeriodSeconds ?? 0) * 1000 + END_LATE_MS;
     }

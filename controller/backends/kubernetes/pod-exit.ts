@@ -5,12 +5,15 @@ import { holds, type Pod } from './objects.ts';
 export type PodWait =
   /** No node has room for it. */
   | 'node'
+  /** Its node misses something that the container refers to, or has only just started and does not know it yet. */
+  | 'config'
   /** It was deleted, and its node has not said yet that it ended. */
   | 'end';
 
 /** @returns what the pod waits for, or undefined when it makes progress or has ended. */
 export function podWait(pod: Pod): PodWait | undefined {
   if (pod.metadata.deletionTimestamp !== undefined) return 'end';
+  if (waitingReason(pod) === CONFIG_ERROR) return 'config';
   return unschedulable(pod) === undefined ? undefined : 'node';
 }
 
@@ -68,7 +71,9 @@ export function podExit(pod: Pod, overdue = false): Exit | undefined {
     return overdue ? ended('lost', unconfirmed(pod, cause)) : undefined;
   }
   const stuck = stuckContainer(pod);
-  if (stuck !== undefined) return ended('unstarted', stuck);
+  if (stuck !== undefined) {
+    return overdue || podWait(pod) === undefined ? ended('unstarted', stuck) : undefined;
+  }
   const message = unschedulable(pod);
   return message !== undefined && overdue
     ? ended('unstarted', { reason: 'UNSCHEDULABLE', message: `no node for the pod: ${message}` })
@@ -148,6 +153,11 @@ const unconfirmed = (pod: Pod, cause: Exit['cause'] | undefined): Exit['cause'] 
         message: `node "${pod.spec.nodeName ?? 'none'}" did not confirm the end of the pod${cause === undefined ? '' : `; ${cause.message}`}`,
       };
 
+const CONFIG_ERROR = 'CreateContainerConfigError';
+
+const waitingReason = (pod: Pod): string | undefined =>
+  pod.status.containerStatuses[0]?.state.waiting?.reason;
+
 const STUCK: Readonly<Record<string, { readonly reason: ExitReason; readonly what: string }>> = {
   ...Object.fromEntries(
     [
@@ -161,7 +171,7 @@ const STUCK: Readonly<Record<string, { readonly reason: ExitReason; readonly wha
     ].map((reason) => [reason, { reason: 'IMAGE_PULL_FAILED', what: 'the image cannot be had' }]),
   ),
   // Not retried: the pod asks for something that will not be there next time either.
-  CreateContainerConfigError: { reason: 'ADMISSION_DENIED', what: 'the node refuses the container' },
+  [CONFIG_ERROR]: { reason: 'ADMISSION_DENIED', what: 'the node refuses the container' },
   CreateContainerError: { reason: 'UNSCHEDULABLE', what: 'the node cannot create the container' },
 };
 

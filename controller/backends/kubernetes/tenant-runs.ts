@@ -13,7 +13,7 @@ import { eventSchema, jobSchema, type Job, type KubeEvent } from './objects.ts';
 import { PodWatch, type PodWatchOptions } from './pod-watch.ts';
 
 export interface TenantRunsOptions extends Pick<PodWatchOptions, 'connectionMs' | 'relistMs'> {
-  readonly api: ApiClient;
+  readonly api: Pick<ApiClient, 'send' | 'stream'>;
   readonly instance: string;
   readonly tenantId: TenantId;
   readonly namespace: string;
@@ -30,7 +30,7 @@ const LOOK_MS = 10_000;
  * 1 and 3 s after the first, failed too.
  */
 const QUOTA_PATIENCE_MS = 5_000;
-/** The cluster is asked no more often why there are no pods, */
+/** The cluster is asked no more often why pods are missing or wait, */
 const ROUND_MS = 1_000;
 /** and about no more Jobs at a time. */
 const JOBS_PER_ROUND = 16;
@@ -47,7 +47,7 @@ export class TenantRuns {
   readonly #view: AttemptView;
   readonly #watch: PodWatch;
   readonly #timer: NodeJS.Timeout;
-  /** When the cluster may be asked again why there are no pods, on our own clock. */
+  /** When the cluster may be asked again why pods are missing or wait, on our own clock. */
   #nextRoundMs = 0;
   /** When a Job was asked first about what does not count at once, on our own clock. */
   readonly #doubtful = new WeakMap<Tracked, number>();
@@ -63,8 +63,7 @@ export class TenantRuns {
       onChange: (change) => this.#view.tell(change),
     });
     this.#timer = setInterval(() => {
-      const podless = this.#view.tick();
-      if (podless.length > 0 && performance.now() >= this.#nextRoundMs) void this.#ask(podless);
+      if (performance.now() >= this.#nextRoundMs) void this.#round();
     }, TICK_MS).unref();
   }
 
@@ -109,36 +108,46 @@ export class TenantRuns {
     return tracked;
   }
 
+  async #round(): Promise<void> {
+    const podless = this.#view.podless();
+    const overdue = this.#view.overdue();
+    if (podless.length + overdue.length === 0) return;
+    this.#nextRoundMs = Infinity;
+    try {
+      if (overdue.length > 0) {
+        // While nothing is told, a pod that waited may long have run.
+        await this.#watch.relist(LOOK_MS);
+        this.#view.giveUpOverdue();
+      }
+      if (podless.length > 0) await this.#ask(podless);
+    } catch (error) {
+      const { namespace, log } = this.#options;
+      log.warn(
+        { namespace, waiting: podless.length + overdue.length, error: messageOf(error) },
+        'could not ask the cluster why runs do not start or end; asking again',
+      );
+    } finally {
+      this.#nextRoundMs = performance.now() + ROUND_MS;
+    }
+  }
+
   /**
    * One look at the events tells of all pods that could not be created; a Job itself is asked when they mention it, when
    * its pod vanished, or when this takes long. However many wait, the API server is asked little.
    */
   async #ask(podless: readonly Tracked[]): Promise<void> {
-    this.#nextRoundMs = Infinity;
-    try {
-      const refusals = await this.#refusals();
-      const toAsk = podless
-        .filter((t) => t.urgent || t.askAfterMs >= LONG_MS || refusals.has(t.jobUid))
-        .slice(0, JOBS_PER_ROUND);
-      const postponed = new Set(podless.filter((t) => t.askAfterMs < LONG_MS && !t.urgent));
-      for (const tracked of new Set([...toAsk, ...postponed])) this.#view.asked(tracked);
-      const jobs = await Promise.all(toAsk.map(({ ref }) => this.#job(ref)));
-      // It made a pod, or makes one no more: whether we just do not see the pod, a list says.
-      const mayHavePod = (job: Job | undefined): boolean =>
-        job === undefined || job.status.active > 0 || job.status.conditions.length > 0;
-      if (jobs.some(mayHavePod)) await this.#watch.relist(LOOK_MS);
-      toAsk.forEach((tracked, index) =>
-        this.#judge(tracked, jobs[index], refusals.get(tracked.jobUid) ?? []),
-      );
-    } catch (error) {
-      const { namespace, log } = this.#options;
-      log.warn(
-        { namespace, waiting: podless.length, error: messageOf(error) },
-        'could not ask the cluster why runs have no pods; asking again',
-      );
-    } finally {
-      this.#nextRoundMs = performance.now() + ROUND_MS;
-    }
+    const refusals = await this.#refusals();
+    const toAsk = podless
+      .filter((t) => t.urgent || t.askAfterMs >= LONG_MS || refusals.has(t.jobUid))
+      .slice(0, JOBS_PER_ROUND);
+    const postponed = new Set(podless.filter((t) => t.askAfterMs < LONG_MS && !t.urgent));
+    for (const tracked of new Set([...toAsk, ...postponed])) this.#view.asked(tracked);
+    const jobs = await Promise.all(toAsk.map(({ ref }) => this.#job(ref)));
+    // It made a pod, or makes one no more: whether we just do not see the pod, a list says.
+    const mayHavePod = (job: Job | undefined): boolean =>
+      job === undefined || job.status.active > 0 || job.status.conditions.length > 0;
+    if (jobs.some(mayHavePod)) await this.#watch.relist(LOOK_MS);
+    toAsk.forEach((tracked, index) => this.#judge(tracked, jobs[index], refusals.get(tracked.jobUid) ?? []));
   }
 
   #judge(tracked: Tracked, job: Job | undefined, refusals: readonly KubeEvent[]): void {

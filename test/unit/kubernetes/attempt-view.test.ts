@@ -52,7 +52,7 @@ test('a list without a pod that ran has its Job asked, and does not judge', () =
   view.tell(changed(running));
   view.tell({ kind: 'listed', pods: [] });
   expect(kinds()).toEqual(['started']);
-  expect(view.tick()).toMatchObject([{ urgent: true, vanished: { metadata: { uid: 'pod-1' } } }]);
+  expect(view.podless()).toMatchObject([{ urgent: true, vanished: { metadata: { uid: 'pod-1' } } }]);
 });
 
 test('a list that is older than the Job does not end what has no pod yet', () => {
@@ -70,7 +70,7 @@ test('a Job without a pod is wondered about after a second, and then less and le
   for (let asked = 0, waitedS = 0; asked < 7;) {
     vi.advanceTimersByTime(1000);
     waitedS += 1;
-    if (view.tick().length === 0) continue;
+    if (view.podless().length === 0) continue;
     gaps.push(waitedS);
     waitedS = 0;
     asked += 1;
@@ -103,11 +103,23 @@ test('a deleted pod whose node never says that it ended is lost with the node', 
   const deleted = { deletionTimestamp: '2026-11-23T22:00:05Z', deletionGracePeriodSeconds: 5 };
   view.tell(changed({ ...running, metadata: deleted }));
   vi.advanceTimersByTime(34_000);
-  view.tick();
+  view.giveUpOverdue();
   expect(observed.map((o) => o.kind)).toEqual(['started']);
   vi.advanceTimersByTime(2_000);
-  view.tick();
+  expect(view.overdue()).toHaveLength(1);
+  view.giveUpOverdue();
   expect(observed.at(-1)).toMatchObject({ exit: { kind: 'lost', cause: { reason: 'NODE_LOST' } } });
+});
+
+test('a pod that waited too long, but has its node by now, goes on', () => {
+  const { view, kinds } = makeView();
+  const condition = { type: 'PodScheduled', status: 'False', reason: 'Unschedulable', message: 'no room' };
+  view.tell(changed({ spec: { nodeName: undefined }, status: { conditions: [condition] } }));
+  vi.advanceTimersByTime(31_000);
+  expect(view.overdue()).toHaveLength(1);
+  view.tell({ kind: 'listed', pods: [pod(running)] });
+  view.giveUpOverdue();
+  expect(kinds()).toEqual(['started']);
 });
 
 test('a pod of another tenant in the namespace is nothing to us', () => {

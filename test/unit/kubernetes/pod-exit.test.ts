@@ -109,7 +109,6 @@ describe('a container that cannot be created', () => {
     ['InvalidImageName', 'IMAGE_PULL_FAILED'],
     ['ErrImageNeverPull', 'IMAGE_PULL_FAILED'],
     ['ImageInspectError', 'IMAGE_PULL_FAILED'],
-    ['CreateContainerConfigError', 'ADMISSION_DENIED'],
     ['CreateContainerError', 'UNSCHEDULABLE'],
   ])('%s is %s at once', (reason, expected) => {
     expect(podExit(pod(waiting(reason)))).toMatchObject({
@@ -132,6 +131,16 @@ describe('a pod that waits', () => {
     expect(podExit(pod(UNSCHEDULABLE), true)).toMatchObject({
       kind: 'unstarted',
       cause: { reason: 'UNSCHEDULABLE', message: expect.stringContaining('0/1 nodes') as string },
+    });
+  });
+
+  test('for what its node does not know yet is refused only when that took too long', () => {
+    const unknown = pod(waiting('CreateContainerConfigError'));
+    expect(podWait(unknown)).toBe('config');
+    expect(podExit(unknown)).toBeUndefined();
+    expect(podExit(unknown, true)).toMatchObject({
+      kind: 'unstarted',
+      cause: { reason: 'ADMISSION_DENIED', message: expect.stringContaining('it is') as string },
     });
   });
 
