@@ -3,9 +3,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { Duplex } from 'node:stream';
+import { ConnectionLimits } from '../connection-limits.ts';
 import { attemptName, type AttemptRef } from '../model/ids.ts';
+import { Pipelining } from '../pipelining.ts';
 import { denyResponse, denySocket } from './denial.ts';
 import type { Dialer } from './dial.ts';
+import { Drops } from './drops.ts';
 import { forward } from './forward.ts';
 import { verifyGrant, type EgressGrant } from './grant.ts';
 import type { InternalService } from './internal-service.ts';
@@ -41,6 +44,14 @@ interface Exchange {
   readonly relay: (upstream: Socket, target: Target) => Promise<void>;
 }
 
+/** Who connects to a listener. */
+interface Source {
+  /** The attempt whose socket it is; null: whoever has a grant. */
+  readonly identity: AttemptRef | null;
+  /** Null where one attempt alone connects. */
+  readonly limits: ConnectionLimits | null;
+}
+
 type Draft = { -readonly [K in keyof EgressRecord]: EgressRecord[K] };
 
 /** The only way out of a run: plain HTTP and CONNECT, to where the run's grant allows (docs/egress.md). */
@@ -71,32 +82,49 @@ export class EgressProxy {
     const stale = await lstat(socketPath).catch(() => null);
     if (stale?.isSocket() === true) await unlink(socketPath);
     // Twice: the first half over the limit is told so, beyond that there is only closing.
-    const { close } = await this.#listen({ path: socketPath }, identity, 2 * this.#limits.connectionsPerRun);
+    const most = 2 * this.#limits.connectionsPerRun;
+    const { close } = await this.#listen({ path: socketPath }, { identity, limits: null }, most);
     await chmod(socketPath, 0o666);
     return close;
   }
 
   /**
-   * Listens on TCP for many runs: the grant alone says whose request it is.
+   * Listens on TCP for many runs: the grant alone says whose request it is. A connection that showed none yet has one
+   * request, and there are few of those, so that no run keeps the proxy from the others.
    * @returns the port, which matters when 0 was asked for.
    */
   async listenOnTcp(
     host: string,
     port: number,
   ): Promise<{ readonly port: number; readonly close: CloseListener }> {
-    const { server, close } = await this.#listen({ host, port }, null, this.#limits.tcpConnections);
+    const limits = new ConnectionLimits({
+      perAttempt: 2 * this.#limits.connectionsPerRun,
+      unprovenPerAddress: this.#limits.unprovenPerAddress,
+      unproven: this.#limits.unprovenConnections,
+      proofTimeoutMs: this.#limits.proofTimeoutMs,
+    });
+    const source: Source = { identity: null, limits };
+    const { server, close } = await this.#listen({ host, port }, source, this.#limits.tcpConnections);
     return { port: (server.address() as AddressInfo).port, close };
   }
 
   async #listen(
     address: ListenOptions,
-    identity: AttemptRef | null,
+    source: Source,
     maxConnections: number,
   ): Promise<{ readonly server: Server; readonly close: CloseListener }> {
-    const server = this.#createServer(identity);
+    const drops = new Drops((dropped) => {
+      const draft = this.#draft(source.identity);
+      this.#onDecision({ ...draft, dropped, reason: 'TOO_MANY_CONNECTIONS' });
+    }, this.#limits.dropRecordIntervalMs);
+    const server = this.#createServer(source, drops);
     server.maxConnections = maxConnections;
     const clients = new Set<Socket>();
     server.on('connection', (client: Socket) => {
+      if (source.limits?.admit(client) === false) {
+        drops.add();
+        return;
+      }
       clients.add(client);
       // Each pipelined request listens for the end of its connection; their number is bounded by connectionsPerRun.
       client.setMaxListeners(0);
@@ -119,11 +147,13 @@ export class EgressProxy {
       }
       for (const client of clients) client.destroy();
       await closed;
+      drops.close();
     };
     return { server, close };
   }
 
-  #createServer(identity: AttemptRef | null): Server {
+  #createServer(source: Source, drops: Drops): Server {
+    const { identity, limits } = source;
     const server = createServer({
       maxHeaderSize: this.#limits.headerBytes,
       headersTimeout: this.#limits.headersTimeoutMs,
@@ -136,33 +166,44 @@ export class EgressProxy {
     });
     // A header beyond a count would be dropped unseen; their size is bounded anyway.
     server.maxHeadersCount = 0;
-    const unanswered = new WeakMap<Duplex, number>();
-    const count = (client: Duplex, by: number): unknown =>
-      unanswered.set(client, (unanswered.get(client) ?? 0) + by);
+    const pipelining = new Pipelining();
+    const isProven = (client: Socket): boolean => limits?.isProven(client) ?? true;
+    const isTaken = (request: IncomingMessage, response: ServerResponse): boolean => {
+      const { socket } = request;
+      if (socket.destroyed) return false;
+      const most = isProven(socket) ? 2 * this.#limits.connectionsPerRun : 1;
+      const taken = pipelining.begin(request, response, most);
+      if (!taken) drops.add();
+      return taken;
+    };
 
     server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+      if (!isTaken(request, response)) return;
       const client = request.socket;
-      count(client, 1);
-      response.once('close', () => count(client, -1));
-      this.#start(identity, {
+      this.#start(source, {
         request,
         client,
-        deny: (refusal) => denyResponse(response, refusal),
+        deny: (refusal) => {
+          if (!isProven(client)) response.shouldKeepAlive = false;
+          denyResponse(response, refusal);
+        },
         relay: (upstream, target) => forward(request, response, target, upstream, this.#limits.headerBytes),
       });
     });
     server.on('checkExpectation', (request: IncomingMessage, response: ServerResponse) => {
+      if (!isTaken(request, response)) return;
       const refusal = new EgressRefusal(
         'REQUEST_INVALID',
         'the only expectation of a request is "100-continue"',
       );
       this.#onDecision({ ...this.#draft(identity), method: request.method ?? null, reason: refusal.reason });
+      if (!isProven(request.socket)) response.shouldKeepAlive = false;
       denyResponse(response, refusal);
     });
     server.on('connect', (request: IncomingMessage, _client: Duplex, head: Buffer) => {
       const client = request.socket;
       client.on('error', () => client.destroy());
-      this.#start(identity, {
+      this.#start(source, {
         request,
         client,
         deny: (refusal) => denySocket(client, refusal),
@@ -173,18 +214,18 @@ export class EgressProxy {
       const refusal = parserRefusal(error);
       if (refusal !== null) this.#onDecision({ ...this.#draft(identity), reason: refusal.reason });
       // In the middle of an answer nothing can be said but by closing.
-      if (refusal === null || (unanswered.get(client) ?? 0) > 0) client.destroy();
+      if (refusal === null || pipelining.waiting(client) > 0) client.destroy();
       else denySocket(client, refusal);
     });
-    server.on('drop', () => this.#onDecision({ ...this.#draft(identity), reason: 'TOO_MANY_CONNECTIONS' }));
+    server.on('drop', () => drops.add());
     return server;
   }
 
-  #start(identity: AttemptRef | null, exchange: Exchange): void {
-    this.#serve(identity, exchange).catch(() => exchange.client.destroy());
+  #start(source: Source, exchange: Exchange): void {
+    this.#serve(source, exchange).catch(() => exchange.client.destroy());
   }
 
-  async #serve(identity: AttemptRef | null, { request, client, deny, relay }: Exchange): Promise<void> {
+  async #serve({ identity, limits }: Source, { request, client, deny, relay }: Exchange): Promise<void> {
     const draft: Draft = { ...this.#draft(identity), method: request.method ?? null };
     const abort = new AbortController();
     const onClose = (): void =>
@@ -199,6 +240,7 @@ export class EgressProxy {
       draft.tenantId = grant.tenantId;
       draft.runId = grant.runId;
       draft.attempt = grant.attempt;
+      if (limits?.prove(client, attemptName(grant)) === false) throw tooManyConnections();
       cleanups.push(this.#occupy(grant), this.#limitTime(grant, abort));
 
       const decision = decide(grant.policy, target.host, target.port, this.#internalServices);
@@ -281,10 +323,14 @@ export class EgressProxy {
       allowed: false,
       reason: null,
       address: null,
+      dropped: null,
       at: new Date(this.#clock()),
     };
   }
 }
+
+const tooManyConnections = (): EgressRefusal =>
+  new EgressRefusal('TOO_MANY_CONNECTIONS', 'the run has too many connections; close some first');
 
 /** @returns null if no request was made: the client only went away. */
 function parserRefusal(error: NodeJS.ErrnoException): EgressRefusal | null {

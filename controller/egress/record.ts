@@ -1,7 +1,10 @@
 import type { RunId, TenantId } from '../model/ids.ts';
 import type { EgressReason } from './reasons.ts';
 
-/** What the proxy decided about one request: made exactly once for each, refused and malformed ones included. */
+/**
+ * What the proxy decided about one request: made exactly once for each, refused and malformed ones included; and now and
+ * then one for the connections that it closed unread.
+ */
 export interface EgressRecord {
   /** Null if the request proved no tenant. */
   readonly tenantId: TenantId | null;
@@ -19,5 +22,7 @@ export interface EgressRecord {
   readonly reason: EgressReason | null;
   /** The address that was connected to, or the one that was refused or did not answer. */
   readonly address: string | null;
+  /** How many connections were closed unread since the last such record; null for a request. */
+  readonly dropped: number | null;
   readonly at: Date;
 }

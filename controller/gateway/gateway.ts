@@ -8,6 +8,7 @@ import { attemptName, type AttemptRef } from '../model/ids.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { ClaimProof } from '../store/claim-proof.ts';
 import { isDatabaseUnavailable } from '../store/database.ts';
+import { Pipelining } from '../pipelining.ts';
 import { claim, type ClaimContext } from './claim.ts';
 import type { PodIdentity, RunnerIdentity } from './identity.ts';
 import { claimRequestSchema, reportSchema, resultSchema } from './messages.ts';
@@ -21,7 +22,7 @@ const REQUEST_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 60_000;
 /** One runner needs one connection; a few more for one that is being replaced. */
 const MAX_CONNECTIONS = 8;
-/** Requests of one attempt that wait for the one before them, or are that one. */
+/** Requests of one attempt, or of one connection on its socket, that wait for the one before them, or are that one. */
 const MAX_REQUESTS = 8;
 
 /**
@@ -74,9 +75,11 @@ export class Gateway {
   async listenOn(socketPath: string, ref: AttemptRef): Promise<() => Promise<void>> {
     await this.#app.ready();
     let previous = Promise.resolve();
+    const pipelining = new Pipelining();
     const server = createServer(
       { requestTimeout: REQUEST_TIMEOUT_MS, keepAliveTimeout: KEEP_ALIVE_MS },
       (request, response) => {
+        if (!pipelining.begin(request, response, MAX_REQUESTS)) return;
         previous = previous.then(() => this.#serve({ ...ref, kind: 'socket' }, request, response));
       },
     );

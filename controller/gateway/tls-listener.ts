@@ -2,7 +2,8 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
-import { ConnectionLimits } from './connection-limits.ts';
+import { ConnectionLimits } from '../connection-limits.ts';
+import { Pipelining } from '../pipelining.ts';
 import type { TlsCredentials, TlsPair } from './tls-credentials.ts';
 
 export interface TlsListenerOptions {
@@ -38,12 +39,28 @@ const KEEP_ALIVE_MS = 60_000;
 const HEADER_BYTES = 16 * 1024;
 /** One for each run and some that are being replaced; more runs need more gateways. */
 const MAX_CONNECTIONS = 4096;
-const CONNECTION_LIMITS = { perAttempt: 8, unprovenPerAddress: 256, proofTimeoutMs: 15_000 };
+/**
+ * A runner has one connection, and proves it within milliseconds: 16 are for the pods of a node that share an address
+ * and start at once; who is turned away there tries again. A quarter of all for those that proved nothing leaves the
+ * others to runners at work, and takes 64 pods that mean harm to fill, which then make room for any that has fewer.
+ */
+const CONNECTION_LIMITS = {
+  perAttempt: 8,
+  unprovenPerAddress: 16,
+  unproven: MAX_CONNECTIONS / 4,
+  proofTimeoutMs: 15_000,
+};
+/**
+ * A runner waits for each answer. The second is for one that had its answer before Node knew that it was sent; before
+ * there is proof, there is none.
+ */
+const WAITING_REQUESTS = 2;
 
 /** Listens with TLS 1.2 or newer. `handle` never rejects. */
 export async function listenOnTls(options: TlsListenerOptions, handle: TlsHandler): Promise<TlsListener> {
   const { credentials, host, port } = options;
   const limits = new ConnectionLimits(CONNECTION_LIMITS);
+  const pipelining = new Pipelining();
   const open = new Set<Socket>();
   const drained = new AbortController();
   let draining = false;
@@ -58,6 +75,8 @@ export async function listenOnTls(options: TlsListenerOptions, handle: TlsHandle
       maxHeaderSize: HEADER_BYTES,
     },
     (request, response) => {
+      const most = limits.isProven(request.socket) ? WAITING_REQUESTS : 1;
+      if (!pipelining.begin(request, response, most)) return;
       if (draining) response.setHeader('connection', 'close');
       void handle(request, response, (attempt) => limits.prove(request.socket, attempt));
     },

@@ -308,6 +308,44 @@ describe('many requests', () => {
     await expect.poll(async () => (await post('/v1/report', { sequence: 2 }, run)).status).toBe(200);
   });
 
+  test('of one connection are not sent without waiting for answers: before there is proof only one is read', async () => {
+    let asked = 0;
+    const own = await gateway.listenOnTls({
+      ...{ host: '127.0.0.1', port: 0, credentials },
+      authenticate: async () => {
+        asked += 1;
+        return await new Promise<never>(() => undefined);
+      },
+    });
+    const socket = connectTls({ host: 'localhost', port: own.port, ca: authority.cert });
+    socket.on('error', () => undefined);
+    await once(socket, 'secureConnect');
+    const before = process.memoryUsage().rss;
+    const head = 'POST /v1/claim HTTP/1.1\r\nHost: x\r\nWormhole-Pod-Token: a\r\nContent-Length: 0\r\n\r\n';
+    const closing = new Promise((resolve) => socket.once('close', resolve));
+    socket.end(head.repeat(50_000));
+    await closing;
+    expect(asked).toBe(1);
+    expect(process.memoryUsage().rss - before).toBeLessThan(100 * 2 ** 20);
+    await own.close({ drainMs: 0 });
+  });
+
+  test('of a runner that does not wait for answers end its connection, and no other', async () => {
+    const [run, other] = [await claimed(), await claimed()];
+    const body = '{"sequence": 1}';
+    const report =
+      `POST /v1/report HTTP/1.1\r\nHost: x\r\nWormhole-Pod-Token: ${run.podToken}\r\n` +
+      `Authorization: Bearer ${run.token}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+    const socket = connectTls({ host: 'localhost', port: listener.port, ca: authority.cert });
+    socket.on('error', () => undefined);
+    socket.write(report);
+    await once(socket, 'data');
+    socket.write(report.repeat(100));
+    await new Promise((resolve) => socket.resume().once('close', resolve));
+    expect((await post('/v1/report', { sequence: 1 }, other)).status).toBe(200);
+    expect((await post('/v1/report', { sequence: 2 }, run)).status).toBe(200);
+  });
+
   test('with too large a header are refused', async () => {
     const run = await start();
     const sent = { ...run, headers: { 'x-large': 'x'.repeat(20_000) } };
@@ -338,6 +376,16 @@ describe('the port', () => {
     const plain = connectTcp(listener.port, '127.0.0.1');
     plain.end('POST /v1/claim HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n');
     expect(await text(plain).catch(() => '')).not.toContain('HTTP/1.1');
+  });
+
+  test('is not kept from others by an address that opens connections and says nothing', async () => {
+    const silent = Array.from({ length: 300 }, () => {
+      const socket = connectTcp({ port: listener.port, host: '127.0.0.1', localAddress: '127.0.0.2' });
+      return socket.on('error', () => undefined).resume();
+    });
+    await expect.poll(() => silent.filter((socket) => !socket.closed).length).toBe(16);
+    expect((await claim(await start())).status).toBe(200);
+    for (const socket of silent) socket.destroy();
   });
 
   test('shows a certificate that was replaced, without a restart, and never half of a pair', async () => {

@@ -67,6 +67,7 @@ describe('a plain HTTP request', () => {
         allowed: true,
         reason: null,
         address: '127.0.0.1',
+        dropped: null,
         at: expect.any(Date) as Date,
       },
     ]);

@@ -1,14 +1,14 @@
 import { once } from 'node:events';
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { ConnectionLimits } from '../../../controller/gateway/connection-limits.ts';
+import { ConnectionLimits } from '../../controller/connection-limits.ts';
 
 const clients: Socket[] = [];
 let server: Server;
 let limits: ConnectionLimits;
 
 beforeEach(async () => {
-  limits = new ConnectionLimits({ perAttempt: 2, unprovenPerAddress: 3, proofTimeoutMs: 400 });
+  limits = new ConnectionLimits({ perAttempt: 2, unprovenPerAddress: 3, unproven: 4, proofTimeoutMs: 400 });
   server = createServer((socket) => {
     socket.on('error', () => undefined);
     limits.admit(socket);
@@ -21,10 +21,10 @@ afterEach(async () => {
   await new Promise((resolve) => server.close(resolve));
 });
 
-/** @returns the server's end of a new connection. */
-async function open(): Promise<Socket> {
+/** @returns the server's end of a new connection from an address of loopback. */
+async function open(localAddress = '127.0.0.1'): Promise<Socket> {
   const incoming = new Promise<Socket>((resolve) => server.once('connection', resolve));
-  const client = connect((server.address() as AddressInfo).port, '127.0.0.1');
+  const client = connect({ port: (server.address() as AddressInfo).port, host: '127.0.0.1', localAddress });
   client.on('error', () => undefined);
   client.resume();
   clients.push(client);
@@ -60,4 +60,28 @@ test('a connection that proves nothing ends after a while, others do not', async
   await once(silent, 'close');
   expect(isOpen(proven)).toBe(true);
   expect([await open(), await open(), await open()].every(isOpen)).toBe(true);
+});
+
+test('all addresses have a few; the one that has the most makes room for one that has fewer, by its newest', async () => {
+  const [first, second, third] = [await open(), await open(), await open()];
+  const other = await open('127.0.0.2');
+  const another = await open('127.0.0.3');
+  expect([first, second, third, other, another].map(isOpen)).toEqual([true, true, false, true, true]);
+  expect(isOpen(await open('127.0.0.2'))).toBe(false);
+  limits.prove(first, 'a-1');
+  expect(isOpen(await open('127.0.0.2'))).toBe(true);
+  expect(isOpen(first)).toBe(true);
+});
+
+test('places are given back once, however a connection ends', async () => {
+  for (let round = 0; round < 3; round += 1) {
+    const sockets = [await open(), await open('127.0.0.2'), await open(), await open('127.0.0.3')];
+    expect(sockets.every(isOpen)).toBe(true);
+    limits.prove(sockets[0]!, 'a-1');
+    expect(limits.isProven(sockets[0]!)).toBe(true);
+    expect(limits.isProven(sockets[1]!)).toBe(false);
+    const closed = sockets.map((socket) => once(socket, 'close'));
+    for (const socket of sockets) socket.destroy();
+    await Promise.all(closed);
+  }
 });
