@@ -64,11 +64,21 @@ export class BackendError extends WormholeError {
   readonly reason: Reason;
   /** Whether another attempt may help: an infrastructure failure, not a wrong request. */
   readonly retryable: boolean;
+  /**
+   * Nobody answered: this says nothing about the attempt, which may even be there. The same start is to be repeated until
+   * somebody does.
+   */
+  readonly unanswered: boolean;
 
-  constructor(reason: Reason, message: string, options: { retryable: boolean; cause?: unknown }) {
+  constructor(
+    reason: Reason,
+    message: string,
+    options: { readonly retryable: boolean; readonly unanswered?: boolean; readonly cause?: unknown },
+  ) {
     super('BACKEND_FAILED', message, options);
     this.reason = reason;
     this.retryable = options.retryable;
+    this.unanswered = options.unanswered ?? false;
   }
 }
 

@@ -7,8 +7,8 @@ export class ScriptedApi {
   /** What a list answers. */
   pods: unknown[] = [];
   lists = 0;
-  /** No request is answered; a watch that is open stays silent. */
-  away = false;
+  /** What every request gets; a watch that is open stays silent. */
+  refusal: ApiError | undefined;
   /** The resource versions from which watches began. */
   readonly watches: string[] = [];
   readonly #events = new EventEmitter();
@@ -16,14 +16,14 @@ export class ScriptedApi {
   send(call: ApiRequest): Promise<unknown> {
     if (call.query?.['limit'] === undefined) throw new Error(`unexpected ${call.path}`);
     this.lists += 1;
-    if (this.away) return Promise.reject(new ApiError('no answer', { status: null }));
+    if (this.refusal !== undefined) return Promise.reject(this.refusal);
     return Promise.resolve({ metadata: { resourceVersion: String(100 * this.lists) }, items: this.pods });
   }
 
   async *stream(
     call: ApiRequest & { readonly signal: AbortSignal },
   ): AsyncGenerator<unknown, void, undefined> {
-    if (this.away) throw new ApiError('no answer', { status: null });
+    if (this.refusal !== undefined) throw this.refusal;
     this.watches.push(String(call.query?.['resourceVersion']));
     try {
       const events = on(this.#events, 'event', { signal: call.signal, close: ['end'] });

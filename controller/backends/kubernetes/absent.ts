@@ -1,9 +1,8 @@
 import type { ApiClient } from './api-client.ts';
-import { accepting, ApiError } from './api-error.ts';
+import { ApiError, existing } from './api-error.ts';
 
 /**
- * Waits for a request about something in a namespace that may be gone, and our rights there with it: then the API server
- * says "forbidden", not "not found".
+ * Waits for a request about one thing in a namespace that may be gone.
  * @returns undefined when what was asked for is not there.
  * @throws {ApiError}
  */
@@ -12,8 +11,22 @@ export async function orAbsent<T>(
   namespace: string,
   request: Promise<T>,
 ): Promise<T | undefined> {
+  return await orGone(api, namespace, existing(request));
+}
+
+/**
+ * Waits for a request, e.g. a list, in a namespace that may be gone, and our rights there with it: then the API server
+ * says "forbidden", not "not found".
+ * @returns undefined when the namespace is gone.
+ * @throws {ApiError}
+ */
+export async function orGone<T>(
+  api: Pick<ApiClient, 'send'>,
+  namespace: string,
+  request: Promise<T>,
+): Promise<T | undefined> {
   try {
-    return await accepting([404], request);
+    return await request;
   } catch (error) {
     if (error instanceof ApiError && error.status === 403 && (await isGone(api, namespace))) return undefined;
     throw error;
@@ -21,6 +34,5 @@ export async function orAbsent<T>(
 }
 
 async function isGone(api: Pick<ApiClient, 'send'>, namespace: string): Promise<boolean> {
-  const found = await accepting([404], api.send({ path: `/api/v1/namespaces/${namespace}` }));
-  return found === undefined;
+  return (await existing(api.send({ path: `/api/v1/namespaces/${namespace}` }))) === undefined;
 }

@@ -67,7 +67,21 @@ export function refusal(
   });
 }
 
-/** Waits for a request for which some refusals are success, e.g. 404 for a removal. */
+/**
+ * Waits for a request about one thing by its name. Only the API server's own word counts: what stands before it may answer
+ * 404 while it is away.
+ * @returns undefined when there is no such thing.
+ */
+export async function existing<T>(request: Promise<T>): Promise<T | undefined> {
+  try {
+    return await request;
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404 && error.reason === 'NotFound') return undefined;
+    throw error;
+  }
+}
+
+/** Waits for a request for which some refusals are success, e.g. 409 for something that was made already. */
 export async function accepting<T>(statuses: readonly number[], request: Promise<T>): Promise<T | undefined> {
   try {
     return await request;

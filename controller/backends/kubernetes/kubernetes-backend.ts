@@ -5,7 +5,7 @@ import type { TenantId } from '../../model/ids.ts';
 import type { AttemptSpec, Backend, BackendAttempt, Observation, TenantAttempt } from '../types.ts';
 import { orAbsent } from './absent.ts';
 import type { ApiClient } from './api-client.ts';
-import { accepting } from './api-error.ts';
+import { accepting, existing } from './api-error.ts';
 import { asAttempt } from './attempt-view.ts';
 import { createJob } from './create-job.ts';
 import { InFlight } from './in-flight.ts';
@@ -261,6 +261,6 @@ export class KubernetesBackend implements Backend {
     // Never 0: that would mean not to wait for the kubelet to say that it has ended.
     const gracePeriodSeconds = Math.max(1, Math.ceil(graceMs / 1000));
     const body = { gracePeriodSeconds, preconditions: { uid } };
-    await accepting([404, 409], this.#options.api.send({ method: 'DELETE', path, body }));
+    await accepting([409], existing(this.#options.api.send({ method: 'DELETE', path, body })));
   }
 }

@@ -3,7 +3,7 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import { messageOf } from '../../errors.ts';
 import type { ApiClient } from './api-client.ts';
-import { orAbsent } from './absent.ts';
+import { orGone } from './absent.ts';
 import { ApiError, refusal } from './api-error.ts';
 import { listAll } from './list-all.ts';
 import { podSchema, type Pod } from './objects.ts';
@@ -141,7 +141,7 @@ export class PodWatch {
     this.#listed = Promise.withResolvers();
     try {
       const call = { path: podsPath(namespace), query: { labelSelector }, signal: this.#closed.signal };
-      const found = await orAbsent(api, namespace, listAll(api, podSchema, call));
+      const found = await orGone(api, namespace, listAll(api, podSchema, call));
       onChange({ kind: 'listed', pods: found?.items ?? [] });
       listed.resolve(undefined);
       this.#first.resolve(undefined);

@@ -10,12 +10,19 @@ export function startError(error: unknown, what: string): BackendError {
   const failed = (
     reason: 'ADMISSION_DENIED' | 'QUOTA_EXCEEDED' | 'UNSCHEDULABLE' | 'NODE_LOST',
     text: string,
-    retryable = reason !== 'ADMISSION_DENIED',
-  ): BackendError => new BackendError(reason, `${what}: ${text}`, { retryable, cause: error });
+    options: { readonly retryable?: boolean; readonly unanswered?: boolean } = {},
+  ): BackendError =>
+    new BackendError(reason, `${what}: ${text}`, {
+      retryable: reason !== 'ADMISSION_DENIED',
+      ...options,
+      cause: error,
+    });
   const text = messageOf(error);
   if (!(error instanceof ApiError)) return failed('UNSCHEDULABLE', `its Job cannot be made: ${text}`);
   const { status } = error;
-  if (status === null) return failed('NODE_LOST', `${text}; is the cluster's API server running?`);
+  if (status === null) {
+    return failed('NODE_LOST', `${text}; is the cluster's API server running?`, { unanswered: true });
+  }
   if (status === 404) {
     return failed(
       'ADMISSION_DENIED',
@@ -23,7 +30,13 @@ export function startError(error: unknown, what: string): BackendError {
     );
   }
   if (status === 403 && /exceeded quota/.test(text)) return failed('QUOTA_EXCEEDED', text);
-  if (error.lacksRights) return failed('ADMISSION_DENIED', `the controller may not start it: ${text}`, true);
-  if (error.transient) return failed('UNSCHEDULABLE', `the API server failed: ${text}`);
+  if (error.lacksRights)
+    return failed('ADMISSION_DENIED', `the controller may not start it: ${text}`, { retryable: true });
+  if (status === 409 || /failed calling webhook/.test(text)) {
+    return failed('UNSCHEDULABLE', `the cluster could not decide about its Job: ${text}`);
+  }
+  if (error.transient) {
+    return failed('UNSCHEDULABLE', `the API server failed: ${text}`, { unanswered: true });
+  }
   return failed('ADMISSION_DENIED', `the cluster refuses its Job: ${text}`);
 }

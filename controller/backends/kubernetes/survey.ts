@@ -59,10 +59,10 @@ async function surveyTenant(
 ): Promise<TenantSurvey> {
   const query = { labelSelector: selector(instance, 'run') };
   const pods = `/api/v1/namespaces/${namespace}/pods`;
-  // 403 and 404: a namespace that is being made or removed.
+  // 403: a namespace that is being made or removed.
   const [jobs, podList] = await Promise.all([
-    accepting([403, 404], listAll(api, jobSchema, { path: jobPath(namespace), query })),
-    accepting([403, 404], listAll(api, podSchema, { path: pods, query })),
+    accepting([403], listAll(api, jobSchema, { path: jobPath(namespace), query })),
+    accepting([403], listAll(api, podSchema, { path: pods, query })),
   ]);
   const isOwn = (ref: TenantAttempt | undefined): ref is TenantAttempt => ref?.tenantId === tenantId;
   return {

@@ -2,7 +2,7 @@ import type { Logger } from 'pino';
 import { messageOf } from '../../errors.ts';
 import type { TenantId } from '../../model/ids.ts';
 import type { Observation, TenantAttempt } from '../types.ts';
-import { orAbsent } from './absent.ts';
+import { orAbsent, orGone } from './absent.ts';
 import type { ApiClient } from './api-client.ts';
 import { AttemptView, exitOfVanished, type Tracked } from './attempt-view.ts';
 import { selector } from './identity.ts';
@@ -183,11 +183,7 @@ export class TenantRuns {
     const { api, namespace } = this.#options;
     const fieldSelector = 'involvedObject.kind=Job,reason=FailedCreate';
     const path = `/api/v1/namespaces/${namespace}/events`;
-    const found = await orAbsent(
-      api,
-      namespace,
-      listAll(api, eventSchema, { path, query: { fieldSelector } }),
-    );
+    const found = await orGone(api, namespace, listAll(api, eventSchema, { path, query: { fieldSelector } }));
     return Map.groupBy(found?.items ?? [], (event) => event.involvedObject.uid);
   }
 

@@ -6,6 +6,7 @@ import {
   type PodChange,
   type PodWatchOptions,
 } from '../../../controller/backends/kubernetes/pod-watch.ts';
+import { ApiError } from '../../../controller/backends/kubernetes/api-error.ts';
 import { ScriptedApi } from '../../support/kubernetes-scripted-api.ts';
 import { rawPod } from './pods.ts';
 
@@ -107,4 +108,12 @@ test('who waits for a list when there is none learns of it in time', async () =>
   await podWatch.synced(1000);
   api.send = () => Promise.reject(new Error('away'));
   await expect(podWatch.relist(200)).rejects.toThrow('cannot be listed now');
+});
+
+test('a list that is not found is no empty list', async () => {
+  const { api, watch: podWatch, told } = watch();
+  await vi.waitUntil(() => api.watches.length === 1);
+  api.refusal = new ApiError('not found', { status: 404, reason: 'NotFound' });
+  await expect(podWatch.relist(500)).rejects.toThrow('cannot be listed');
+  expect(told).toEqual(['listed 0']);
 });

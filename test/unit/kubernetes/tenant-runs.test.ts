@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { pino } from 'pino';
 import { expect, onTestFinished, test, vi } from 'vitest';
+import { ApiError } from '../../../controller/backends/kubernetes/api-error.ts';
 import { TenantRuns } from '../../../controller/backends/kubernetes/tenant-runs.ts';
 import type { Observation } from '../../../controller/backends/types.ts';
 import type { TenantId } from '../../../controller/model/ids.ts';
@@ -43,11 +44,11 @@ test('a pod that waits too long is given up after a fresh look', async () => {
 test('while the API server is away nothing is decided; a pod that has begun to run meanwhile goes on', async () => {
   const { api, observed } = watched();
   await vi.waitUntil(() => api.watches.length === 1);
-  api.away = true;
+  api.refusal = new ApiError('no answer', { status: null });
   await delay(2500);
   expect(observed).toEqual([]);
   api.pods = [rawPod(running)];
-  api.away = false;
+  api.refusal = undefined;
   await vi.waitUntil(() => observed.length > 0, { timeout: 8000 });
   await delay(1500);
   expect(new Set(observed.map(({ kind }) => kind))).toEqual(new Set(['started']));
