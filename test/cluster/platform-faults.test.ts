@@ -54,10 +54,13 @@ describeWith('the platform under faults', dockerWithRunnerImage, (engine) => {
     beforeAll(async () => {
       platform = await PlatformOnCluster.open(engine);
       for (const tenantId of [acme, globex]) {
-        await platform.stage.client.putConnection(tenantId, 'canary', {
-          kind: 'CUSTOM_HEADER',
-          headers: { 'X-Canary': canaries.connection },
-        });
+        // A controller is ready before it has declared the tenants.
+        await until(`tenant ${tenantId}`, RUN_MS, () =>
+          platform.stage.client.putConnection(tenantId, 'canary', {
+            kind: 'CUSTOM_HEADER',
+            headers: { 'X-Canary': canaries.connection },
+          }),
+        );
       }
     }, OPEN_MS);
     afterAll(() => platform[Symbol.asyncDispose]());
