@@ -18,6 +18,8 @@ export interface AttemptFacts {
   /** Whether the payload was handed out. */
   readonly claimed: boolean;
   readonly stopCause: StopCause | null;
+  /** Somebody asked for the run's cancellation, perhaps too late to stop the container for it. */
+  readonly cancelRequested: boolean;
   readonly result: RunResult | null;
   readonly exit: Exit;
   readonly deadlineAt: Date;
@@ -54,9 +56,9 @@ const SIGTERM_EXIT = 143;
  */
 export function judge(facts: AttemptFacts): Verdict {
   const { result, stopCause, exit } = facts;
-  // Told to stop, a runner says CANCELED; nobody canceled it if only the cluster took its place away.
-  const isEvicted = result?.status === 'CANCELED' && stopCause === null && exit.cause !== undefined;
-  if (result !== null && !isEvicted) {
+  // Told to stop by whomever, a runner says CANCELED: the cluster, or a person with access to it, cancels no run.
+  const isCanceled = stopCause === 'CANCELED' || facts.cancelRequested;
+  if (result !== null && (result.status !== 'CANCELED' || isCanceled)) {
     return verdict(result.status, result.reason ?? null, result.message ?? null);
   }
   switch (stopCause) {
@@ -73,9 +75,13 @@ export function judge(facts: AttemptFacts): Verdict {
     return verdict('FAILED', 'OOM_KILLED', 'the container exceeded its memory limit');
   }
   if (exit.cause !== undefined) return judgeCause(exit.cause);
-  const killed = exit.exitCode === SIGKILL_EXIT || exit.exitCode === SIGTERM_EXIT;
+  const wasTold = result !== null;
+  const killed = wasTold || exit.exitCode === SIGKILL_EXIT || exit.exitCode === SIGTERM_EXIT;
   if (exit.kind === 'exited' && killed && exit.at >= facts.deadlineAt) {
     return verdict('TIMEOUT', 'DEADLINE_EXCEEDED', 'ended by the watchdog after its deadline');
+  }
+  if (wasTold) {
+    return infrastructureFailure('RUNNER_LOST', 'the runner was told to stop, and not by the platform');
   }
   if (exit.kind !== 'exited') {
     return infrastructureFailure('RUNNER_LOST', 'the container vanished without an exit code');

@@ -6,6 +6,7 @@ import { accepting } from './api-error.ts';
 import { attemptOf, selector } from './identity.ts';
 import { jobPath } from './job-path.ts';
 import { listAll } from './list-all.ts';
+import { retryTransient } from './retry-transient.ts';
 import { holds, jobSchema, namespaceSchema, podSchema, type Job } from './objects.ts';
 
 /** What there is in one tenant's namespace. */
@@ -28,14 +29,14 @@ export const isFinishedJob = ({ status }: Job): boolean =>
  * @throws {ApiError} when one of them cannot be looked through: half a survey would pass for all there is.
  */
 export async function survey(
-  api: ApiClient,
+  api: Pick<ApiClient, 'send'>,
   instance: string,
   namespaceOf: (tenantId: TenantId) => string,
 ): Promise<TenantSurvey[]> {
-  const { items } = await listAll(api, namespaceSchema, {
-    path: '/api/v1/namespaces',
-    query: { labelSelector: selector(instance, 'tenant') },
-  });
+  const query = { labelSelector: selector(instance, 'tenant') };
+  const { items } = await retryTransient(() =>
+    listAll(api, namespaceSchema, { path: '/api/v1/namespaces', query }),
+  );
   const tenants = items
     .map(({ metadata }) => ({
       namespace: metadata.name,
@@ -53,7 +54,7 @@ export async function survey(
 }
 
 async function surveyTenant(
-  api: ApiClient,
+  api: Pick<ApiClient, 'send'>,
   instance: string,
   { namespace, tenantId }: Pick<TenantSurvey, 'namespace' | 'tenantId'>,
 ): Promise<TenantSurvey> {
@@ -61,8 +62,8 @@ async function surveyTenant(
   const pods = `/api/v1/namespaces/${namespace}/pods`;
   // 403: a namespace that is being made or removed.
   const [jobs, podList] = await Promise.all([
-    accepting([403], listAll(api, jobSchema, { path: jobPath(namespace), query })),
-    accepting([403], listAll(api, podSchema, { path: pods, query })),
+    retryTransient(() => accepting([403], listAll(api, jobSchema, { path: jobPath(namespace), query }))),
+    retryTransient(() => accepting([403], listAll(api, podSchema, { path: pods, query }))),
   ]);
   const isOwn = (ref: TenantAttempt | undefined): ref is TenantAttempt => ref?.tenantId === tenantId;
   return {

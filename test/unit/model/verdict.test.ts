@@ -17,6 +17,7 @@ const exited = (exitCode: number, more: Partial<Exit> = {}): Exit => ({
 const facts = (more: Partial<AttemptFacts>): AttemptFacts => ({
   claimed: true,
   stopCause: null,
+  cancelRequested: false,
   result: null,
   exit: exited(0),
   deadlineAt,
@@ -47,6 +48,7 @@ const anyExit = fc.record(
 const anyFacts = fc.record({
   claimed: fc.boolean(),
   stopCause: fc.option(fc.constantFrom(...STOP_CAUSES)),
+  cancelRequested: fc.boolean(),
   result: fc.option(
     fc.constantFrom(
       { status: 'SUCCESS' as const },
@@ -76,9 +78,7 @@ describe('the verdict on an attempt', () => {
     fc.assert(
       fc.property(anyFacts, (known) => {
         fc.pre(known.result !== null);
-        fc.pre(
-          known.result.status !== 'CANCELED' || known.stopCause !== null || known.exit.cause === undefined,
-        );
+        fc.pre(known.result.status !== 'CANCELED' || known.stopCause === 'CANCELED' || known.cancelRequested);
         expect(judge(known)).toMatchObject({ status: known.result.status, infrastructure: false });
       }),
     );
@@ -94,7 +94,29 @@ describe('the verdict on an attempt', () => {
       infrastructure: true,
     });
     expect(judge(facts({ ...evicted, stopCause: 'CANCELED' }))).toMatchObject({ status: 'CANCELED' });
-    expect(judge(facts({ result: canceled }))).toMatchObject({ status: 'CANCELED' });
+    expect(judge(facts({ ...evicted, cancelRequested: true }))).toMatchObject({ status: 'CANCELED' });
+  });
+
+  test('is CANCELED only if somebody asked for it', () => {
+    const result = { status: 'CANCELED' as const, reason: 'CANCELED' as const };
+    expect(judge(facts({ result }))).toMatchObject({
+      status: 'FAILED',
+      reason: 'RUNNER_LOST',
+      infrastructure: true,
+    });
+    expect(judge(facts({ result, stopCause: 'DEADLINE_EXCEEDED' }))).toMatchObject({
+      status: 'TIMEOUT',
+      reason: 'DEADLINE_EXCEEDED',
+    });
+    expect(judge(facts({ result, exit: exited(3, { at: deadlineAt }) }))).toMatchObject({
+      status: 'TIMEOUT',
+    });
+    fc.assert(
+      fc.property(anyFacts, (known) => {
+        fc.pre(known.stopCause !== 'CANCELED' && !known.cancelRequested);
+        expect(judge(known).status).not.toBe('CANCELED');
+      }),
+    );
   });
 
   test('is SUCCESS only if the runner said so', () => {
