@@ -6,9 +6,9 @@ import type { Environment } from './environment.ts';
 import { wormholeConfig } from './wormhole-config.ts';
 
 /**
- * The charts of one environment: the cluster's, the control plane's and each tenant's, named so that their files are
- * applied in this order. Each is in an app of its own: cdk8s walks a whole app once per chart in it, which took 29 s for
- * 1,000 tenants in one.
+ * The charts of one environment: the cluster's, each tenant's and the control plane's, named so that their files are
+ * applied in this order: a controller that comes up before the namespaces of tenants would fail the runs that wait.
+ * Each is in an app of its own: cdk8s walks a whole app once per chart in it, which took 29 s for 1,000 tenants in one.
  * @param outdir the folder that `synth()` writes to, one file per chart.
  */
 export const environmentApps = (environment: Environment, outdir: string): App[] => {
@@ -28,17 +28,8 @@ export const environmentApps = (environment: Environment, outdir: string): App[]
           ...platform,
           runnerImages: [images.runner, ...images.otherRunners],
           allowImageTag,
-        }),
-    ),
-    appWith(
-      (app) =>
-        new ControlPlaneChart(app, 'control-plane', {
-          ...platform,
-          image: images.controlPlane,
-          allowImageTag,
-          config: wormholeConfig(environment),
-          ...environment.controlPlane,
-          ...(environment.cilium && { reachable: { rules, internalServices } }),
+          placement: environment.placement,
+          kueue: environment.kueue !== undefined,
         }),
     ),
     ...tenants.map(({ id, maxConcurrent, limits: { cpus, memoryMb, tmpMb } }) =>
@@ -52,6 +43,17 @@ export const environmentApps = (environment: Environment, outdir: string): App[]
             size: { cpus, memoryMb, tmpMb },
           }),
       ),
+    ),
+    appWith(
+      (app) =>
+        new ControlPlaneChart(app, 'workloads', {
+          ...platform,
+          image: images.controlPlane,
+          allowImageTag,
+          config: wormholeConfig(environment),
+          ...environment.controlPlane,
+          ...(environment.cilium && { reachable: { rules, internalServices } }),
+        }),
     ),
   ];
 };

@@ -2,13 +2,17 @@ import { parseDocument } from 'yaml';
 import { z } from 'zod';
 import { checked } from './checked.ts';
 import { componentSizeSchema } from './constructs/control-plane-props.ts';
-import { RUN_PRIORITIES, runPriorityClassName } from './constructs/priority-classes.ts';
+import {
+  controlPlanePriorityClassName,
+  RUN_PRIORITIES,
+  runPriorityClassName,
+} from './constructs/priority-classes.ts';
 import { placementSchema } from './constructs/run-pod-props.ts';
 import { egressPolicySchema, internalServiceSchema } from './egress.ts';
 import { InvalidValueError } from './errors.ts';
 import { gitOpsSchema } from './gitops/gitops-props.ts';
 import { refuseImage } from './image.ts';
-import { dnsLabelSchema } from './names.ts';
+import { dnsLabelSchema, instanceSchema, ownNamespaceSchema } from './names.ts';
 import { tenantSchema } from './tenant.ts';
 
 /** 12 characters of prefix, "-" and 50 of a tenant's id are the 63 of a namespace. */
@@ -19,8 +23,8 @@ const INSTANCE_CHARACTERS = 40;
 const declaredSchema = z.strictObject({
   /** Whether images must be named by digest and every component needs a second replica. */
   production: z.boolean().default(false),
-  instance: dnsLabelSchema.max(INSTANCE_CHARACTERS).default('wormhole'),
-  platformNamespace: dnsLabelSchema.default('wormhole-system'),
+  instance: instanceSchema.max(INSTANCE_CHARACTERS).default('wormhole'),
+  platformNamespace: ownNamespaceSchema.default('wormhole-system'),
   tenantNamespacePrefix: dnsLabelSchema.max(PREFIX_CHARACTERS).default('wormhole-run'),
   images: z.strictObject({
     runner: z.string(),
@@ -116,7 +120,7 @@ const environmentSchema = declaredSchema
   .superRefine((declared, context) => {
     const refuse: Refuse = (path, input, message) =>
       context.addIssue({ code: 'custom', path, input, message });
-    const { images, allowImageTag, claimTimeoutMs, unschedulableTimeoutMs } = declared;
+    const { images, allowImageTag, claimTimeoutMs, unschedulableTimeoutMs, placement } = declared;
     refuseImage(context, ['images', 'runner'], images.runner, allowImageTag);
     images.otherRunners.forEach((image, index) =>
       refuseImage(context, ['images', 'otherRunners', index], image, allowImageTag),
@@ -127,6 +131,10 @@ const environmentSchema = declaredSchema
     if (unschedulableTimeoutMs >= claimTimeoutMs) {
       const allowed = `less than claimTimeoutMs, which is ${claimTimeoutMs}`;
       refuse(['unschedulableTimeoutMs'], unschedulableTimeoutMs, allowed);
+    }
+    if (placement.priorityClassName === controlPlanePriorityClassName(declared.instance)) {
+      const path = ['placement', 'priorityClassName'];
+      refuse(path, placement.priorityClassName, "a class of runs: this one is the control plane's");
     }
     if (declared.production) checkProduction(declared, refuse);
   })

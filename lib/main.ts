@@ -1,8 +1,9 @@
 import { cpSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { basename, join, resolve } from 'node:path';
+import { join, resolve } from 'node:path';
 import { App } from 'cdk8s';
 import { parseEnvironment } from './environment.ts';
 import { environmentApps } from './environment-apps.ts';
+import { environmentName } from './environment-name.ts';
 import { InvalidValueError } from './errors.ts';
 import { gitOpsApps } from './gitops/gitops-apps.ts';
 
@@ -16,9 +17,9 @@ const { outdir } = new App();
 try {
   // All are checked before the first is written, so that a wrong value leaves nothing half rendered.
   const apps = readdirSync(environments)
-    .filter((file) => file.endsWith('.yaml'))
+    .filter((file) => !file.startsWith('.'))
     .flatMap((file) => {
-      const name = basename(file, '.yaml');
+      const name = environmentName(file);
       const text = readFileSync(join(environments, file), 'utf8');
       const environment = parseEnvironment(`environments/${file}`, text);
       return [

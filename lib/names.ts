@@ -8,10 +8,22 @@ export const dnsLabelSchema = z
     '1 to 63 lower-case letters, digits or "-", starting and ending with a letter or digit',
   );
 
-/** The namespace of a tenant's runs. */
-export const tenantNamespaceSchema = dnsLabelSchema.refine(
-  (name) => name !== 'default' && !name.startsWith('kube-'),
-  'a namespace of its own, neither "default" nor one that starts with "kube-"',
+/** Argo CD's own namespace. */
+export const ARGOCD_NAMESPACE = 'argocd';
+
+/** A namespace that is made for the platform or for a tenant: it is restricted, and goes with what it was made for. */
+export const ownNamespaceSchema = dnsLabelSchema.refine(
+  (name) => name !== 'default' && name !== ARGOCD_NAMESPACE && !name.startsWith('kube-'),
+  `a namespace of its own, neither "default" nor "${ARGOCD_NAMESPACE}" nor one that starts with "kube-"`,
+);
+
+/** Kubernetes keeps priority classes of this prefix for itself, and what runs with them is never evicted. */
+export const SYSTEM_PREFIX = 'system-';
+
+/** A platform instance: priority classes begin with it. */
+export const instanceSchema = dnsLabelSchema.refine(
+  (name) => !`${name}-`.startsWith(SYSTEM_PREFIX),
+  `a name other than "system" that does not start with "${SYSTEM_PREFIX}": Kubernetes refuses such priority classes`,
 );
 
 /** The name of most Kubernetes objects (RFC 1123 subdomain). */

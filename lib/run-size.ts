@@ -39,13 +39,10 @@ export type CheckedRunSize = z.output<typeof runSizeSchema>;
 /** The resources that are requested, limited and under quota. */
 export const RUN_RESOURCES = ['cpu', 'memory', 'ephemeral-storage'] as const;
 
-/** @returns what `count` runs of this size use, by resource. */
-export const runResources = (
-  size: CheckedRunSize,
-  count = 1,
-): Record<(typeof RUN_RESOURCES)[number], k8s.Quantity> => ({
+/** @returns what a run of this size uses, by resource. */
+export const runResources = (size: CheckedRunSize): Record<(typeof RUN_RESOURCES)[number], k8s.Quantity> => ({
   // 0.07 * 1000 is 70.00000000000001: what is below a millionth of a core is noise.
-  cpu: cpuQuantity(Math.ceil(Number((size.cpus * 1000).toFixed(3))) * count),
-  memory: mebibyteQuantity(size.memoryMb * count),
-  'ephemeral-storage': mebibyteQuantity(STORAGE_MB * count),
+  cpu: cpuQuantity(Math.ceil(Number((size.cpus * 1000).toFixed(3)))),
+  memory: mebibyteQuantity(size.memoryMb),
+  'ephemeral-storage': mebibyteQuantity(STORAGE_MB),
 });

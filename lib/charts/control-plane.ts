@@ -42,20 +42,20 @@ export class ControlPlaneChart extends Chart {
   constructor(scope: Construct, id: string, props: ControlPlaneChartProps) {
     super(scope, id);
     const { instance, platformNamespace, image, allowImageTag = false, config, reachable } = props;
-    const { digest } = new ControlPlaneConfig(this, 'config', { instance, platformNamespace, config });
-    const sized = (size: ComponentSize | undefined) => ({
+    const { digests } = new ControlPlaneConfig(this, 'config', { instance, platformNamespace, config });
+    const component = (configDigest: string, size: ComponentSize | undefined) => ({
       instance,
       platformNamespace,
       image,
       allowImageTag,
-      configDigest: digest,
+      configDigest,
       ...(size && { size }),
     });
     new PlatformNetworkPolicy(this, 'network-policy', { instance, platformNamespace });
     if (reachable)
       new EgressProxyFqdnPolicy(this, 'fqdn-policy', { instance, platformNamespace, ...reachable });
-    new Controller(this, 'controller', sized(props.controller));
-    new Gateway(this, 'gateway', sized(props.gateway));
-    new EgressProxy(this, 'egress-proxy', sized(props.egressProxy));
+    new Controller(this, 'controller', component(digests.controller, props.controller));
+    new Gateway(this, 'gateway', component(digests.gateway, props.gateway));
+    new EgressProxy(this, 'egress-proxy', component(digests.egressProxy, props.egressProxy));
   }
 }

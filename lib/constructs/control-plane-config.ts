@@ -1,8 +1,9 @@
 import { Construct } from 'constructs';
+import { parse } from 'yaml';
 import { z } from 'zod';
 import { k8s } from '../../imports/k8s.ts';
 import { checked } from '../checked.ts';
-import { digestOfText } from '../digest.ts';
+import { digestOf, digestOfText } from '../digest.ts';
 import { COMPONENTS, componentLabels } from '../labels.ts';
 import { CONFIG_MAP } from '../platform-names.ts';
 import { platformScope, type PlatformScope } from './platform-scope.ts';
@@ -17,16 +18,47 @@ const CONFIG_CHARACTERS = 1_000_000;
 
 const propsSchema = z.strictObject({ ...platformScope, config: z.string().min(1).max(CONFIG_CHARACTERS) });
 
+/** What the gateway and the egress proxy read of it. The controller reads all. */
+const READ = {
+  gateway: [
+    ['internalServices'],
+    ['kubernetes', 'platformNamespace'],
+    ['kubernetes', 'tenantNamespacePrefix'],
+    ['kubernetes', 'gateway'],
+    ['kubernetes', 'egressProxy'],
+  ],
+  egressProxy: [['internalServices'], ['kubernetes', 'egressProxy']],
+} as const;
+
+const valueAt = (value: unknown, path: readonly string[]): unknown =>
+  path.reduce<unknown>(
+    (inner, key) =>
+      typeof inner === 'object' && inner !== null
+        ? (inner as Readonly<Record<string, unknown>>)[key]
+        : undefined,
+    value,
+  );
+
 /** What the control plane is configured with: `wormhole.yaml` in the ConfigMap `wormhole-config`. */
 export class ControlPlaneConfig extends Construct {
-  /** SHA-256 of the text: pods that carry it are replaced when the text changes. */
-  readonly digest: string;
+  /**
+   * SHA-256 of what each component reads of it. Pods that carry it are replaced when that changes, and only then: a
+   * new tenant must not cut the requests that go through the egress proxy.
+   */
+  readonly digests: Readonly<Record<'controller' | 'gateway' | 'egressProxy', string>>;
 
   /** @throws {InvalidValueError} with every property that is not allowed. */
   constructor(scope: Construct, id: string, props: ControlPlaneConfigProps) {
     super(scope, id);
     const { instance, platformNamespace, config } = checked('ControlPlaneConfig', propsSchema, props);
-    this.digest = digestOfText(config);
+    const declared: unknown = parse(config);
+    const digestOfPaths = (paths: readonly (readonly string[])[]): string =>
+      digestOf(paths.map((path) => valueAt(declared, path)));
+    this.digests = {
+      controller: digestOfText(config),
+      gateway: digestOfPaths(READ.gateway),
+      egressProxy: digestOfPaths(READ.egressProxy),
+    };
     new k8s.KubeConfigMap(this, 'config', {
       metadata: {
         name: CONFIG_MAP.name,

@@ -27,7 +27,7 @@ export interface ControlPlaneComponentProps extends PlatformScope {
    * @default false
    */
   readonly allowImageTag?: boolean;
-  /** `ControlPlaneConfig.digest`: a change of it replaces the pods. */
+  /** The component's in `ControlPlaneConfig.digests`: a change of it replaces the pods. */
   readonly configDigest: string;
   /** @default - 2 replicas of 0.25 cores and 512 MiB */
   readonly size?: ComponentSize;

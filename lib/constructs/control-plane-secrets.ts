@@ -5,8 +5,22 @@ import type { k8s } from '../../imports/k8s.ts';
  * key is a file named as the variable that it stands for.
  */
 export const SECRETS = {
-  /** `DATABASE_URL`, optionally `REDIS_URL` and `MONGODB_URL`. */
-  database: { name: 'wormhole-database' },
+  database: {
+    name: 'wormhole-database',
+    items: [{ key: 'DATABASE_URL', path: 'DATABASE_URL' }],
+  },
+  /** Where logs are, if not in PostgreSQL. A pod does not start without a key that is not optional. */
+  logs: {
+    name: 'wormhole-database',
+    optional: true,
+    items: [{ key: 'MONGODB_URL', path: 'MONGODB_URL' }],
+  },
+  /** Where the queue is, if not in PostgreSQL. */
+  queue: {
+    name: 'wormhole-database',
+    optional: true,
+    items: [{ key: 'REDIS_URL', path: 'REDIS_URL' }],
+  },
   /** The key ring that seals credentials. */
   encryption: {
     name: 'wormhole-encryption',

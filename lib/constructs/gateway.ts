@@ -30,7 +30,7 @@ export class Gateway extends Construct {
         serviceAccountName: ACCOUNTS.gateway,
         apiAccess: true,
         port: { name: 'gateway', containerPort: GATEWAY.port },
-        secrets: [SECRETS.database, SECRETS.encryption, SECRETS.egressGrants, SECRETS.local],
+        secrets: [SECRETS.database, SECRETS.logs, SECRETS.encryption, SECRETS.egressGrants, SECRETS.local],
         tls: ['tls.crt', 'tls.key', 'ca.crt'],
         terminationGracePeriodSeconds: TERMINATION_SECONDS,
         lingerSeconds: LINGER_SECONDS,

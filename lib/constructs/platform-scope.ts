@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { dnsLabelSchema } from '../names.ts';
+import { instanceSchema, ownNamespaceSchema } from '../names.ts';
 
 /** What all parts of the platform have in common. */
 export interface PlatformScope {
@@ -9,6 +9,6 @@ export interface PlatformScope {
   readonly platformNamespace: string;
 }
 
-export const platformScope = { instance: dnsLabelSchema, platformNamespace: dnsLabelSchema };
+export const platformScope = { instance: instanceSchema, platformNamespace: ownNamespaceSchema };
 
 export const platformScopeSchema = z.strictObject(platformScope);

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { refuseImage } from '../image.ts';
-import { dnsLabelSchema, tenantIdSchema, tenantNamespaceSchema, uuidSchema } from '../names.ts';
+import { dnsLabelSchema, tenantIdSchema, ownNamespaceSchema, uuidSchema } from '../names.ts';
 import { type RunPodProps, runPodShape } from './run-pod-props.ts';
 
 export interface RunJobProps extends RunPodProps {
@@ -41,7 +41,7 @@ export const runJobPropsSchema = z
     tenantId: tenantIdSchema,
     workflowVersionId: uuidSchema,
     instance: dnsLabelSchema,
-    namespace: tenantNamespaceSchema,
+    namespace: ownNamespaceSchema,
     deadlineSeconds: z.int().min(1).max(MAX_DEADLINE_SECONDS),
     queueName: dnsLabelSchema.exactOptional(),
   })

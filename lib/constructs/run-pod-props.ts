@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { labelKeySchema, labelValueSchema, objectNameSchema } from '../names.ts';
+import { labelKeySchema, labelValueSchema, objectNameSchema, SYSTEM_PREFIX } from '../names.ts';
 import { ACCOUNTS, GATEWAY } from '../platform-names.ts';
 import { runSizeSchema, type RunSize } from '../run-size.ts';
 
@@ -121,7 +121,9 @@ export const placementSchema = z.strictObject({
     )
     .max(32)
     .exactOptional(),
-  priorityClassName: objectNameSchema.exactOptional(),
+  priorityClassName: objectNameSchema
+    .refine((name) => !name.startsWith(SYSTEM_PREFIX), `a class that does not start with "${SYSTEM_PREFIX}"`)
+    .exactOptional(),
   runtimeClassName: objectNameSchema.exactOptional(),
   hostUsers: z.literal(false).exactOptional(),
 });

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { k8s } from '../../imports/k8s.ts';
 import { checked } from '../checked.ts';
 import { tenantLabels } from '../labels.ts';
-import { dnsLabelSchema, tenantIdSchema, tenantNamespaceSchema } from '../names.ts';
+import { instanceSchema, ownNamespaceSchema, tenantIdSchema } from '../names.ts';
 import { RESTRICTED_NAMESPACE } from '../pod-security.ts';
 
 /** What all parts of a tenant have in common. */
@@ -17,8 +17,8 @@ export interface TenantScope {
 
 export const tenantScope = {
   tenantId: tenantIdSchema,
-  instance: dnsLabelSchema,
-  namespace: tenantNamespaceSchema,
+  instance: instanceSchema,
+  namespace: ownNamespaceSchema,
 };
 
 /** A tenant's namespace, in which Pod Security `restricted` is enforced, audited and warned about. */

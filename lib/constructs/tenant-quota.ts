@@ -23,9 +23,16 @@ const propsSchema = z.strictObject({
   size: runSizeSchema,
 });
 
+/** A Job that ended stays for five minutes, and a run takes up its slot for more than a third of a second. */
+const JOBS_PER_SLOT = 1000;
+
 /**
- * The tenant's cap as the cluster holds it: as many runs of the given size as the cap says fit, one more does not;
- * and no pod is larger than a run. Pods that have ended do not count.
+ * The tenant's cap as the cluster holds it: as many pods as the cap says fit, one more does not, and no pod is larger
+ * than a run. Pods that have ended do not count. What runs use together is not summed up: the quota would add the
+ * overhead of their runtime class, which the limits do not know, and fewer runs than the cap would fit.
+ *
+ * Jobs are bounded too, far above what honest load leaves behind, so that a controller that is out of hand does not
+ * fill the cluster's store.
  * https://kubernetes.io/docs/concepts/policy/resource-quotas/
  */
 export class TenantQuota extends Construct {
@@ -35,19 +42,13 @@ export class TenantQuota extends Construct {
     const { instance, tenantId, namespace, maxConcurrent, size } = checked('TenantQuota', propsSchema, props);
     const labels = tenantLabels(instance, tenantId);
     const perRun = runResources(size);
-    const perCap = Object.entries(runResources(size, maxConcurrent)).flatMap(
-      ([resource, quantity]): [string, k8s.Quantity][] => [
-        [`requests.${resource}`, quantity],
-        [`limits.${resource}`, quantity],
-      ],
-    );
 
     new k8s.KubeResourceQuota(this, 'quota', {
       metadata: { name: 'tenant-quota', namespace, labels },
       spec: {
         hard: {
           pods: countQuantity(maxConcurrent),
-          ...Object.fromEntries(perCap),
+          'count/jobs.batch': countQuantity(maxConcurrent * JOBS_PER_SLOT),
           services: countQuantity(0),
           persistentvolumeclaims: countQuantity(0),
         },

@@ -4,7 +4,7 @@ import { k8s } from '../../imports/k8s.ts';
 import { checked } from '../checked.ts';
 import { refuseImage } from '../image.ts';
 import { COMPONENTS, componentLabels, LABELS, POOL_LABEL } from '../labels.ts';
-import { dnsLabelSchema, tenantNamespaceSchema } from '../names.ts';
+import { dnsLabelSchema, ownNamespaceSchema } from '../names.ts';
 import { RUN_POD_ANNOTATIONS, runPod } from './run-pod.ts';
 import { type RunPodProps, runPodShape } from './run-pod-props.ts';
 
@@ -27,7 +27,7 @@ const propsSchema = z
     ...runPodShape,
     pool: dnsLabelSchema.max(POOL_CHARACTERS),
     instance: dnsLabelSchema,
-    namespace: tenantNamespaceSchema,
+    namespace: ownNamespaceSchema,
     replicas: z.int().min(0).max(10_000),
   })
   .superRefine(({ image, allowImageTag }, context) => refuseImage(context, ['image'], image, allowImageTag));

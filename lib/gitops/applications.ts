@@ -5,14 +5,15 @@ import {
   type ApplicationSpecSyncPolicy,
 } from '../../imports/argoproj.io.js';
 import { checked } from '../checked.ts';
+import { ARGOCD_NAMESPACE } from '../names.ts';
 import {
-  ARGOCD_NAMESPACE,
   type CheckedGitOpsProps,
   gitOpsPropsSchema,
   type GitOpsProps,
   IN_CLUSTER,
   projectName,
   rootProjectName,
+  tenantsProjectName,
 } from './gitops-props.ts';
 
 /** Git decides: what is not there any more goes, what was changed by hand is changed back. */
@@ -28,11 +29,30 @@ const SYNC: ApplicationSpecSyncPolicy = {
   retry: { limit: 10, backoff: { duration: '5s', factor: 2, maxDuration: '3m' } },
 };
 
-/** The parts of a platform, in the order in which they come up: the wave of each waits for the one before. */
-const PARTS = [
-  { part: 'cluster', files: 'cluster.k8s.yaml' },
-  { part: 'control-plane', files: 'control-plane.k8s.yaml' },
-  { part: 'tenants', files: 'tenant-*.k8s.yaml' },
+/**
+ * The parts of a platform, in the order in which they come up: the wave of each waits for the one before. Tenants come
+ * before the control plane, which on a cluster that is made anew has runs to start at once.
+ */
+const partsOf = ({ environment, platformNamespace, tenantNamespacePrefix }: CheckedGitOpsProps) => [
+  {
+    part: 'cluster',
+    files: 'cluster.k8s.yaml',
+    project: projectName(environment),
+    namespace: platformNamespace,
+  },
+  {
+    part: 'tenants',
+    files: 'tenant-*.k8s.yaml',
+    project: tenantsProjectName(environment),
+    // Every object names its own; but the project must permit what stands here.
+    namespace: `${tenantNamespacePrefix}-none`,
+  },
+  {
+    part: 'control-plane',
+    files: 'workloads.k8s.yaml',
+    project: projectName(environment),
+    namespace: platformNamespace,
+  },
 ];
 
 interface ApplicationProps {
@@ -90,11 +110,11 @@ export class PlatformApplications extends Construct {
   constructor(scope: Construct, id: string, props: GitOpsProps) {
     super(scope, id);
     const gitOps = checked('PlatformApplications', gitOpsPropsSchema, props);
-    PARTS.forEach(({ part, files }, wave) =>
+    partsOf(gitOps).forEach(({ part, files, project, namespace }, wave) =>
       application(this, part, {
         name: `${projectName(gitOps.environment)}-${part}`,
-        project: projectName(gitOps.environment),
-        namespace: gitOps.platformNamespace,
+        project,
+        namespace,
         annotations: { 'argocd.argoproj.io/sync-wave': String(wave) },
         source: folderOf(gitOps, gitOps.environment, files),
       }),

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { dnsLabelSchema } from '../names.ts';
+import { dnsLabelSchema, instanceSchema, ownNamespaceSchema } from '../names.ts';
 
 /** Where Argo CD finds what synth rendered. */
 export interface GitOps {
@@ -48,22 +48,22 @@ export interface GitOpsProps extends GitOps {
 export const gitOpsPropsSchema = z.strictObject({
   ...gitOpsSchema.shape,
   environment: dnsLabelSchema.max(40),
-  instance: dnsLabelSchema,
-  platformNamespace: dnsLabelSchema,
+  instance: instanceSchema,
+  platformNamespace: ownNamespaceSchema,
   tenantNamespacePrefix: dnsLabelSchema,
 });
 
 /** The properties with their defaults filled in. */
 export type CheckedGitOpsProps = z.output<typeof gitOpsPropsSchema>;
 
-/** Argo CD's own namespace. */
-export const ARGOCD_NAMESPACE = 'argocd';
-
 /** The cluster that Argo CD itself is in. */
 export const IN_CLUSTER = 'https://kubernetes.default.svc';
 
-/** @returns the name of the environment's project, which its applications' names begin with. */
+/** @returns the name of the project of the cluster's parts and the control plane; all applications' names begin with it. */
 export const projectName = (environment: string): string => `wormhole-${environment}`;
+
+/** @returns the name of the project of the tenants. */
+export const tenantsProjectName = (environment: string): string => `${projectName(environment)}-tenants`;
 
 /** @returns the name of the project of the application of applications. */
 export const rootProjectName = (environment: string): string => `${projectName(environment)}-root`;

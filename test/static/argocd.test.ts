@@ -34,8 +34,10 @@ type Project = KubernetesObject & {
   };
 };
 type Application = KubernetesObject & {
+  readonly metadata: { readonly annotations?: Readonly<Record<string, string>> };
   readonly spec: {
     readonly project: string;
+    readonly destination: { readonly namespace: string };
     readonly source: {
       readonly repoURL: string;
       readonly path: string;
@@ -68,7 +70,7 @@ const permits = (project: Project, { apiVersion, kind, metadata }: KubernetesObj
 
 describe.each(ENVIRONMENTS)('Argo CD in %s', (environment) => {
   const { projects, applications } = argocdOf(environment);
-  const [platform, root] = projects as [Project, Project];
+  const [platform, tenants, root] = projects as [Project, Project, Project];
 
   it('follows every file of dist/ in one application each, in its project', () => {
     const followed = applications.flatMap(({ spec: { source, project } }) => {
@@ -87,9 +89,31 @@ describe.each(ENVIRONMENTS)('Argo CD in %s', (environment) => {
     expect(followed.sort()).toEqual([...all, `argocd/${environment}-applications.k8s.yaml`].sort());
   });
 
+  it('brings up the cluster, then the tenants, then what starts runs in their namespaces', () => {
+    const waves = applications
+      .flatMap(({ metadata }) => {
+        const wave = metadata.annotations?.['argocd.argoproj.io/sync-wave'];
+        return wave === undefined ? [] : [`${wave} ${metadata.name}`];
+      })
+      .sort();
+    const name = `wormhole-${environment}`;
+    expect(waves).toEqual([`0 ${name}-cluster`, `1 ${name}-tenants`, `2 ${name}-control-plane`]);
+  });
+
+  it('names a namespace for each application that its project permits', () => {
+    for (const { spec } of applications) {
+      const { spec: project } = projects.find(({ metadata }) => metadata.name === spec.project)!;
+      const permitted = project.destinations.some((item) =>
+        matchesGlob(spec.destination.namespace, item.namespace),
+      );
+      expect(permitted).toBe(true);
+    }
+  });
+
   it('may touch no run, no pod, no Secret and nothing outside the platform', () => {
-    const namespace = read(environment, 'control-plane.k8s.yaml')[0]!.metadata.namespace!;
+    const namespace = read(environment, 'workloads.k8s.yaml')[0]!.metadata.namespace!;
     const named = { metadata: { name: 'x', namespace } };
+    const tenantNamespace = tenants.spec.destinations[0]!.namespace.replace('*', 'acme');
     for (const [apiVersion, kind] of [
       ['batch/v1', 'Job'],
       ['batch/v1', 'CronJob'],
@@ -100,15 +124,27 @@ describe.each(ENVIRONMENTS)('Argo CD in %s', (environment) => {
       ['argoproj.io/v1alpha1', 'Application'],
       ['argoproj.io/v1alpha1', 'AppProject'],
     ] as const) {
+      const inTenant = { metadata: { name: 'x', namespace: tenantNamespace } };
       expect(permits(platform, { apiVersion, kind, ...named })).toBe(false);
+      expect(permits(tenants, { apiVersion, kind, ...inTenant })).toBe(false);
     }
     const deployment = { apiVersion: 'apps/v1', kind: 'Deployment' };
     expect(permits(platform, { ...deployment, ...named })).toBe(true);
-    for (const other of ['kube-system', 'default', 'argocd']) {
+    for (const other of ['kube-system', 'default', 'argocd', tenantNamespace]) {
       expect(permits(platform, { ...deployment, metadata: { name: 'x', namespace: other } })).toBe(false);
+      expect(permits(tenants, { ...deployment, metadata: { name: 'x', namespace: other } })).toBe(false);
     }
-    const admin = { apiVersion: 'rbac.authorization.k8s.io/v1', metadata: { name: 'cluster-admin' } };
-    expect(permits(platform, { ...admin, kind: 'ClusterRole' })).toBe(false);
+    expect(permits(tenants, { ...deployment, ...named })).toBe(false);
+    const instance = read(environment, 'workloads.k8s.yaml')[0]!.metadata.labels![
+      'app.kubernetes.io/instance'
+    ]!;
+    for (const name of ['cluster-admin', `${instance}-admin`, `${instance}-eu-controller`]) {
+      const role = { apiVersion: 'rbac.authorization.k8s.io/v1', kind: 'ClusterRole', metadata: { name } };
+      expect(permits(platform, role)).toBe(false);
+    }
+    expect(tenants.spec.clusterResourceWhitelist).toEqual([
+      { group: '', kind: 'Namespace', name: tenantNamespace.replace('acme', '*') },
+    ]);
     expect(
       permits(platform, { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'kube-system' } }),
     ).toBe(false);
@@ -147,10 +183,15 @@ describeWith('Argo CD itself', argocd, ({ kubeconfig, crds }) => {
       else expect(refusal).toContain('already exists');
     }
     const until = Date.now() + SERVED_WITHIN_MS;
-    for (const plural of ['applications', 'appprojects']) {
-      const path = `/apis/argoproj.io/v1alpha1/namespaces/${namespace}/${plural}`;
+    const version = '/apis/argoproj.io/v1alpha1';
+    // The list of kinds, which is asked for what a kind's path is, comes later than the kinds.
+    for (const path of [
+      `${version}/namespaces/${namespace}/applications`,
+      `${version}/namespaces/${namespace}/appprojects`,
+      version,
+    ]) {
       while ((await refusalOf(api.call('GET', path))) !== null) {
-        if (Date.now() > until) throw new Error(`the API server does not serve ${plural}`);
+        if (Date.now() > until) throw new Error(`the API server does not serve ${path}`);
         await delay(POLL_MS);
       }
     }

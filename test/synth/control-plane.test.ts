@@ -64,20 +64,35 @@ describe('ControlPlaneChart', () => {
     }
   });
 
-  it('has its configuration in a ConfigMap, and pods that a change of it replaces', () => {
+  it('has its configuration in a ConfigMap', () => {
     expect(named('ConfigMap', 'wormhole-config')).toMatchObject({
       data: { 'wormhole.yaml': 'tenants: []\n' },
     });
-    const digest = (config: string) =>
-      COMPONENTS.map(
+  });
+
+  it('replaces the pods of those components that read what changes', () => {
+    const base = { images: { runner: 'runner:1', controlPlane: 'c:1' }, allowImageTag: true };
+    const digestsOf = (change: object): (string | undefined)[] => {
+      const declared = { ...base, tenants: [{ id: 'acme' }], ...change };
+      const config = wormholeConfig(parseEnvironment('test.yaml', JSON.stringify(declared)));
+      const rendered = render({ ...PROPS, config });
+      return COMPONENTS.map(
         (component) =>
-          deploymentOf(component, render({ ...PROPS, config })).spec.template.metadata?.annotations?.[
-            'wormhole.dev/config'
-          ],
+          deploymentOf(component, rendered).spec.template.metadata?.annotations?.['wormhole.dev/config'],
       );
-    expect(digest('a: 1')).toEqual(digest('a: 1'));
-    expect(digest('a: 1')[0]).toMatch(/^[0-9a-f]{64}$/);
-    expect(new Set([...digest('a: 1'), ...digest('a: 2')]).size).toBe(2);
+    };
+    const before = digestsOf({});
+    const replaced = (change: object): Component[] => {
+      const after = digestsOf(change);
+      return COMPONENTS.filter((_component, index) => after[index] !== before[index]);
+    };
+    for (const digest of before) expect(digest).toMatch(/^[0-9a-f]{64}$/);
+    expect(replaced({})).toEqual([]);
+    expect(replaced({ tenants: [{ id: 'acme' }, { id: 'globex' }] })).toEqual(['controller']);
+    expect(replaced({ images: { ...base.images, runner: 'runner:2' } })).toEqual(['controller']);
+    expect(replaced({ tenantNamespacePrefix: 'run' })).toEqual(['controller', 'gateway']);
+    const internalServices = [{ host: 'crm.example', port: 80, address: '10.0.0.1', targetPort: 80 }];
+    expect(replaced({ internalServices })).toEqual(COMPONENTS);
   });
 
   it('is refused with an image by tag, unless that is allowed', () => {
@@ -200,12 +215,15 @@ describe('the secrets of the control plane', () => {
   const item = (key: string) => [{ key, path: key }];
 
   it('reach only the components that need them', () => {
-    const database = { name: 'wormhole-database' };
+    const database = { name: 'wormhole-database', items: item('DATABASE_URL') };
+    // A key that is missing would keep the pod from starting, were it not optional.
+    const logs = { name: 'wormhole-database', optional: true, items: item('MONGODB_URL') };
+    const queue = { name: 'wormhole-database', optional: true, items: item('REDIS_URL') };
     const encryption = { name: 'wormhole-encryption', items: item('WORMHOLE_ENCRYPTION_KEYS') };
     const grants = { name: 'wormhole-egress-grants', items: item('WORMHOLE_EGRESS_GRANT_KEY') };
     const local = { name: 'wormhole-local', optional: true, items: item('WORMHOLE_INTERNAL_SERVICES') };
-    expect(secretsOf('controller')).toEqual([database]);
-    expect(secretsOf('gateway')).toEqual([database, encryption, grants, local]);
+    expect(secretsOf('controller')).toEqual([database, logs, queue]);
+    expect(secretsOf('gateway')).toEqual([database, logs, encryption, grants, local]);
     expect(secretsOf('egress-proxy')).toEqual([grants, local]);
   });
 
@@ -307,7 +325,7 @@ describe('ClusterChart', () => {
     });
   });
 
-  it('has priority classes by which a run preempts nothing, and the control plane does', () => {
+  it('has priority classes by which the control plane comes first, and nothing ends a run', () => {
     const classes = cluster.filter(({ kind }) => kind === 'PriorityClass') as unknown as (KubeObject & {
       value: number;
       preemptionPolicy: string;
@@ -316,7 +334,7 @@ describe('ClusterChart', () => {
     expect(
       classes.map(({ metadata, value, preemptionPolicy }) => [metadata.name, value, preemptionPolicy]),
     ).toEqual([
-      ['wormhole-control-plane', 1_000_000, 'PreemptLowerPriority'],
+      ['wormhole-control-plane', 1_000_000, 'Never'],
       ['wormhole-run-high', 3000, 'Never'],
       ['wormhole-run-normal', 2000, 'Never'],
       ['wormhole-run-low', 1000, 'Never'],

@@ -51,10 +51,10 @@ describe('dist/', () => {
     expect(stale, 'dist/ is stale: run "npm run synth" and commit dist/').toEqual([]);
   });
 
-  it('has a file for the cluster, one for the control plane and one per tenant', () => {
+  it('has a file for the cluster, one per tenant and one for the control plane', () => {
     const expected = readdirSync('environments').flatMap((file) => {
       const { tenants } = parseEnvironment(file, readFileSync(join('environments', file), 'utf8'));
-      const charts = ['cluster', 'control-plane', ...tenants.map(({ id }) => `tenant-${id}`)];
+      const charts = ['cluster', ...tenants.map(({ id }) => `tenant-${id}`), 'workloads'];
       return charts.map((chart) => join(basename(file, '.yaml'), `${chart}.k8s.yaml`));
     });
     const manifests = [...rendered.keys()].filter((path) => !path.startsWith('argocd'));

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { environmentName } from '../../lib/environment-name.ts';
 import { DEMO_MAX_CONCURRENT, DEMO_TENANTS } from '../../controller/demo/scenarios.ts';
 import { type Environment, environmentApps, InvalidValueError, parseEnvironment } from '../../lib/index.ts';
 import { DIGEST } from './run-job-manifest.ts';
@@ -64,11 +65,58 @@ describe('an environment file', () => {
     expect(keys.filter((key) => !new RegExp(`^\\| \`${key}[\`.]`, 'm').test(documented))).toEqual([]);
   });
 
-  it('becomes a chart for the cluster, one for the control plane and one per tenant, in a namespace of its own', () => {
+  it('becomes a chart for the cluster, one per tenant in a namespace of its own, and one for the control plane', () => {
     const environment = parse(`${IMAGES}tenantNamespacePrefix: t\ntenants: [{id: b}, {id: a}]`);
     const charts = environmentApps(environment, 'unused').flatMap((app) => app.charts);
-    expect(charts.map(({ node }) => node.id)).toEqual(['cluster', 'control-plane', 'tenant-b', 'tenant-a']);
-    expect((charts[2]!.toJson() as { metadata: object }[])[0]!.metadata).toMatchObject({ name: 't-b' });
+    expect(charts.map(({ node }) => node.id)).toEqual(['cluster', 'tenant-b', 'tenant-a', 'workloads']);
+    expect((charts[1]!.toJson() as { metadata: object }[])[0]!.metadata).toMatchObject({ name: 't-b' });
+  });
+
+  it('is applied by kubectl with every namespace before what is in it, and the control plane last', () => {
+    const files = environmentApps(parse(`${IMAGES}tenants: [{id: a}, {id: z}]`), 'unused')
+      .flatMap((app) => app.charts)
+      .sort((a, b) => (a.node.id < b.node.id ? -1 : 1));
+    const objects = files.flatMap(
+      (chart) => chart.toJson() as { kind: string; metadata: { name: string; namespace?: string } }[],
+    );
+    const positions = (kind: string) =>
+      objects.flatMap((object, index) => (object.kind === kind ? [index] : []));
+    objects.forEach(({ metadata: { namespace } }, index) => {
+      if (namespace === undefined) return;
+      const made = objects.findIndex(
+        ({ kind, metadata }) => kind === 'Namespace' && metadata.name === namespace,
+      );
+      expect(made).toBeGreaterThanOrEqual(0);
+      expect(made).toBeLessThan(index);
+    });
+    expect(positions('Deployment')).toHaveLength(3);
+    expect(Math.min(...positions('Deployment'))).toBeGreaterThan(
+      Math.max(
+        ...positions('RoleBinding').filter(
+          (index) => objects[index]!.metadata.namespace !== 'wormhole-system',
+        ),
+      ),
+    );
+  });
+
+  it.each(['prod.yml', 'prod.yaml~', 'README.md'])('is not called %s, which would be skipped', (file) => {
+    expect(() => environmentName(file)).toThrow(
+      `environments/${file}: name is "${file}"; allowed: a name that ends in ".yaml"`,
+    );
+  });
+
+  it.each(['argocd', 'eu-root', 'eu-tenants', 'eu-applications'])(
+    'is not called %s, which is the name of something else for Argo CD',
+    (name) => {
+      expect(() => environmentName(`${name}.yaml`)).toThrow(
+        `environments/${name}.yaml: name is "${name}"; allowed: a name other than "argocd" that does not end in`,
+      );
+    },
+  );
+
+  it('is called as its file', () => {
+    expect(environmentName('eu-1.yaml')).toBe('eu-1');
+    expect(() => environmentName('EU.yaml')).toThrow('environments/EU.yaml: name is "EU"; allowed: 1 to 63');
   });
 
   it('gives its own egress to tenants that declare none', () => {
@@ -118,6 +166,22 @@ describe('an environment file', () => {
     [
       `${IMAGES}platformNamespace: wormhole-run-a\ntenants: [{id: a}]`,
       'tenants[0].id is "a"; allowed: an id whose namespace is not the platform\'s own',
+    ],
+    ...['kube-system', 'default', 'argocd'].map((name): [string, string] => [
+      `platformNamespace: ${name}`,
+      `platformNamespace is "${name}"; allowed: a namespace of its own`,
+    ]),
+    ...['system', 'system-eu'].map((name): [string, string] => [
+      `instance: ${name}`,
+      `instance is "${name}"; allowed: a name other than "system"`,
+    ]),
+    [
+      'placement: {priorityClassName: system-node-critical}',
+      'placement.priorityClassName is "system-node-critical"; allowed: a class that does not start with "system-"',
+    ],
+    [
+      `${MINIMAL}instance: eu\nplacement: {priorityClassName: eu-control-plane}`,
+      'placement.priorityClassName is "eu-control-plane"; allowed: a class of runs',
     ],
     ['tenants: [{id: a, maxQueued: -1}]', 'tenants[0].maxQueued is -1; allowed: at least 0'],
     ['tenants: [{id: a, maxTimeoutMs: 1}]', 'tenants[0].maxTimeoutMs is 1; allowed: at least 1000'],
@@ -252,7 +316,7 @@ describe('an environment file', () => {
     const environment = parse(
       `${IMAGES}tenantNamespacePrefix: ${'p'.repeat(12)}\ntenants: [{id: ${'t'.repeat(50)}}]`,
     );
-    const app = environmentApps(environment, 'unused').at(-1);
+    const app = environmentApps(environment, 'unused')[1];
     const [namespace] = app!.charts[0]!.toJson() as { metadata: { name: string } }[];
     expect(namespace!.metadata.name).toHaveLength(63);
   });

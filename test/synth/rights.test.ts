@@ -49,6 +49,8 @@ describe('the rights of the platform', () => {
       ]),
     ).toEqual([
       ['ClusterRole */wormhole-controller', [rule('', 'namespaces', 'get', 'list')]],
+      ['Role wormhole-run-acme/wormhole-controller', inTenant],
+      ['Role wormhole-run-globex/wormhole-controller', inTenant],
       [
         'Role wormhole-system/wormhole-controller',
         [
@@ -58,8 +60,6 @@ describe('the rights of the platform', () => {
           },
         ],
       ],
-      ['Role wormhole-run-acme/wormhole-controller', inTenant],
-      ['Role wormhole-run-globex/wormhole-controller', inTenant],
     ]);
   });
 
@@ -88,11 +88,11 @@ describe('the rights of the platform', () => {
       .filter(({ kind }) => kind === 'ServiceAccount')
       .map(({ metadata }) => `${metadata.namespace!}/${metadata.name}`);
     expect(accounts).toEqual([
+      'wormhole-run-acme/wormhole-runner',
+      'wormhole-run-globex/wormhole-runner',
       'wormhole-system/wormhole-controller',
       'wormhole-system/wormhole-gateway',
       'wormhole-system/wormhole-egress-proxy',
-      'wormhole-run-acme/wormhole-runner',
-      'wormhole-run-globex/wormhole-runner',
     ]);
   });
 });

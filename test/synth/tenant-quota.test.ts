@@ -24,12 +24,15 @@ const render = (maxConcurrent: number, size: RunSize) => {
 const containerOf = (size: RunSize): Container =>
   runJobManifest({ ...REQUIRED_PROPS, size }).spec.template.spec!.containers[0]!;
 
-/** What the quota admission counts for `pods` live pods of one container each. */
-const usageOf = (container: Container, pods: number): Map<string, bigint> => {
+/**
+ * What the quota admission counts for live pods of one container each. Beside the container's resources, those of its
+ * runtime class: https://kubernetes.io/docs/concepts/scheduling-eviction/pod-overhead/
+ */
+const usageOf = (container: Container, pods: number, overhead = 0n): Map<string, bigint> => {
   const usage = new Map([['pods', BigInt(pods) * 1000n]]);
   for (const kind of ['requests', 'limits'] as const) {
     for (const [resource, amount] of Object.entries(container.resources![kind]!)) {
-      usage.set(`${kind}.${resource}`, milliOf(amount) * BigInt(pods));
+      usage.set(`${kind}.${resource}`, (milliOf(amount) + overhead) * BigInt(pods));
     }
   }
   return usage;
@@ -46,38 +49,29 @@ const sizes = fc.record({ cpus, memoryMb, tmpMb: fc.integer({ min: 1, max: 65_53
 const caps = fc.integer({ min: 1, max: 100_000 });
 
 describe('TenantQuota', () => {
-  it('has room for the cap and not for one run more, in every resource, whatever cap and size are', () => {
+  it('has room for the cap and not for one run more, whatever cap, size and runtime class are', () => {
+    const overheads = fc.bigInt({ min: 0n, max: milliOf('1Gi') });
     fc.assert(
-      fc.property(caps, sizes, (cap, size) => {
+      fc.property(caps, sizes, overheads, (cap, size, overhead) => {
         const { hard } = render(cap, size);
         const container = containerOf(size);
-        expect(exceeded(hard, usageOf(container, cap))).toEqual([]);
-        expect(exceeded(hard, usageOf(container, cap + 1)).sort()).toEqual([
-          'limits.cpu',
-          'limits.ephemeral-storage',
-          'limits.memory',
-          'pods',
-          'requests.cpu',
-          'requests.ephemeral-storage',
-          'requests.memory',
-        ]);
+        expect(exceeded(hard, usageOf(container, cap, overhead))).toEqual([]);
+        expect(exceeded(hard, usageOf(container, cap + 1, overhead))).toEqual(['pods']);
       }),
-      { numRuns: 500 },
+      { numRuns: 300 },
     );
   });
 
-  it('holds the cap also when runs are smaller than the tenant’s largest', () => {
+  it('has room for the Jobs that honest runs leave behind', () => {
     fc.assert(
-      fc.property(caps, sizes, cpus, memoryMb, (cap, size, smallerCpus, smallerMemoryMb) => {
-        const { hard } = render(cap, size);
-        const smaller = containerOf({
-          cpus: Math.min(size.cpus, smallerCpus),
-          memoryMb: Math.min(size.memoryMb, smallerMemoryMb),
-        });
-        expect(exceeded(hard, usageOf(smaller, cap))).toEqual([]);
-        expect(exceeded(hard, usageOf(smaller, cap + 1))).toContain('pods');
+      fc.property(caps, (cap) => {
+        const { ttlSecondsAfterFinished } = runJobManifest(REQUIRED_PROPS).spec;
+        const shortestRunSeconds = 0.5;
+        const left = (cap * ttlSecondsAfterFinished!) / shortestRunSeconds;
+        const jobs = Number(render(cap, {}).hard['count/jobs.batch']);
+        expect(jobs).toBeGreaterThan(left + cap);
+        expect(jobs).toBeLessThan(2 * left);
       }),
-      { numRuns: 300 },
     );
   });
 
@@ -99,15 +93,11 @@ describe('TenantQuota', () => {
   });
 
   it('writes quantities as the API server writes them back', () => {
-    expect(render(4, { cpus: 0.5, memoryMb: 512 }).hard).toMatchObject({
-      'limits.cpu': '2',
-      'limits.memory': '2Gi',
-      'limits.ephemeral-storage': '256Mi',
-      pods: '4',
-    });
-    expect(render(3, { cpus: 0.07, memoryMb: 100 }).hard).toMatchObject({
-      'limits.cpu': '210m',
-      'limits.memory': '300Mi',
-    });
+    const { hard } = render(4, {});
+    expect(hard).toMatchObject({ pods: '4', 'count/jobs.batch': '4000' });
+    const [container] = render(1, { cpus: 0.5, memoryMb: 2048 }).limits as { max: object }[];
+    expect(container!.max).toEqual({ cpu: '500m', memory: '2Gi', 'ephemeral-storage': '64Mi' });
+    const [odd] = render(1, { cpus: 0.07, memoryMb: 100 }).limits as { max: object }[];
+    expect(odd!.max).toMatchObject({ cpu: '70m', memory: '100Mi' });
   });
 });

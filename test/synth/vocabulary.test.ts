@@ -98,7 +98,7 @@ describe('lib and controller agree on', () => {
         fc.stringMatching(/^[-a-z0-9.x_]{1,20}$/),
         fc.constantFrom('crm.internal', '0x7f.1', '1.2.3.4'),
       ),
-      port: fc.constantFrom(80, 0, 65_536),
+      port: fc.constantFrom(80, 443, 8080, 0, 65_536),
       address: fc.oneof(fc.ipV4(), fc.ipV6(), fc.constantFrom('crm', '10.0.0.1/8')),
       targetPort: fc.constant(8080),
     });

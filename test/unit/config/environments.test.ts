@@ -8,7 +8,7 @@ import { loadConfig, type PlatformConfig } from '../../../controller/config.ts';
 import { DEMO_MAX_CONCURRENT, DEMO_TENANTS } from '../../../controller/demo/scenarios.ts';
 
 const DIST = join(import.meta.dirname, '../../../dist');
-const FILE = 'control-plane.k8s.yaml';
+const FILE = 'workloads.k8s.yaml';
 const configMapSchema = z.object({
   kind: z.literal('ConfigMap'),
   metadata: z.object({ name: z.literal('wormhole-config'), namespace: z.string() }),
