@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type Dockerode from 'dockerode';
-import { connectClient } from '../client.ts';
+import { connectClient, type Client } from '../client.ts';
 import { messageOf, WormholeError } from '../errors.ts';
 import { LABELS, MANAGED_BY } from '../model/labels.ts';
 import { connectEngine } from '../setup/engine.ts';
@@ -13,7 +13,7 @@ import { startPostgres } from '../setup/postgres.ts';
 import { startCluster, type ClusterProcess } from './cluster-process.ts';
 import { makeDemoFolder } from './demo-folder.ts';
 import { removeDemo, removeLeftovers } from './leftovers.ts';
-import { demoInternalService } from './scenarios.ts';
+import { DEMO_TENANTS, demoInternalService } from './scenarios.ts';
 import { startDemoService } from './service.ts';
 import type { DemoStage, StageOptions } from './stage.ts';
 
@@ -25,7 +25,7 @@ const DEPLOYMENTS = ['wormhole-controller', 'wormhole-gateway', 'wormhole-egress
 const READY_TIMEOUT_S = 180;
 /** The pods of runs that have ended end within this long. */
 const END_MS = 15_000;
-const END_POLL_MS = 500;
+const POLL_MS = 500;
 
 /** A stage whose cluster can be looked at. */
 export interface KubernetesStage extends DemoStage {
@@ -97,6 +97,7 @@ export async function openKubernetesStage({
   await waitForControlPlane(cluster);
   const client = await connectClient({ databaseUrl: postgres.url, encryptionKeys: secrets.encryptionKeys });
   opened.defer(() => client.close());
+  await untilTenantsAreDeclared(client, interrupt.stop);
 
   const parts = opened.move();
   return {
@@ -146,13 +147,22 @@ async function waitForControlPlane(cluster: ClusterProcess): Promise<void> {
   }
 }
 
+/** A controller that stands by is ready as well: the one that leads declares them. */
+async function untilTenantsAreDeclared(client: Client, signal: AbortSignal): Promise<void> {
+  const patience = AbortSignal.any([signal, AbortSignal.timeout(READY_TIMEOUT_S * 1000)]);
+  const declared = async (): Promise<Set<string>> => new Set((await client.tenants()).map(({ id }) => id));
+  for (let ids = await declared(); !DEMO_TENANTS.every(({ id }) => ids.has(id)); ids = await declared()) {
+    await delay(POLL_MS, undefined, { signal: patience });
+  }
+}
+
 /** @returns what is alive when no more ends: a pod says that it has ended a moment after its container has. */
 async function untilNoneIsLive(cluster: ClusterProcess): Promise<string[]> {
   const giveUpAt = Date.now() + END_MS;
   for (;;) {
     const live = await liveRunPods(cluster);
     if (live.length === 0 || Date.now() > giveUpAt) return live;
-    await delay(END_POLL_MS);
+    await delay(POLL_MS);
   }
 }
 
