@@ -1,6 +1,8 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, X509Certificate } from 'node:crypto';
 import type { InternalService } from '../egress/internal-service.ts';
+import { WormholeError } from '../errors.ts';
 import { LABELS, MANAGED_BY } from '../model/labels.ts';
+import { KeyRing } from '../secrets/cipher.ts';
 import { makeGatewayCertificate } from './certificates.ts';
 
 /** The Secrets that the control plane mounts, by the part of their names after `wormhole-`. */
@@ -19,6 +21,10 @@ export interface SecretsOptions {
   readonly internalServices?: readonly InternalService[] | undefined;
   /** The name of the gateway's Service. @default "wormhole-gateway" */
   readonly gatewayService?: string | undefined;
+  /** The key ring that is in use, which the new key is put in front of. @default - none: the new key is the only one */
+  readonly encryptionKeys?: string | undefined;
+  /** Authorities that live runs may trust, PEM: new runs are to trust them beside the new one. @default - none */
+  readonly trustedCa?: string | undefined;
   /** How long the gateway's certificate is valid. @default 825 */
   readonly certificateDays?: number | undefined;
 }
@@ -46,7 +52,11 @@ export interface ControlPlaneSecrets {
 const KEY_BYTES = 32;
 const CERTIFICATE_DAYS = 825;
 
-/** Makes the Secrets of a control plane, with new keys and a new certificate of the gateway. */
+/**
+ * Makes the Secrets of a control plane, with new keys and a new certificate of the gateway.
+ * @throws {WormholeError} ENCRYPTION_KEY_INVALID, CONFIG_INVALID when `encryptionKeys` or `trustedCa` are not what they
+ *   are to be.
+ */
 export async function makeSecrets(options: SecretsOptions): Promise<ControlPlaneSecrets> {
   const { namespace, instance, databaseUrl, internalServices } = options;
   const service = options.gatewayService ?? 'wormhole-gateway';
@@ -56,7 +66,9 @@ export async function makeSecrets(options: SecretsOptions): Promise<ControlPlane
     days: options.certificateDays ?? CERTIFICATE_DAYS,
   });
   const key = (): string => randomBytes(KEY_BYTES).toString('base64');
-  const encryptionKeys = `${keyId()}:${key()}`;
+  if (options.encryptionKeys !== undefined) KeyRing.parse(options.encryptionKeys);
+  const encryptionKeys = [`${keyId()}:${key()}`, options.encryptionKeys].filter(Boolean).join(',');
+  const ca = [tls.ca, ...certificatesIn(options.trustedCa)].join('');
   const manifest = (
     name: SecretName,
     data: Readonly<Record<string, string | undefined>>,
@@ -86,11 +98,7 @@ export async function makeSecrets(options: SecretsOptions): Promise<ControlPlane
         ]),
     manifest('encryption', { WORMHOLE_ENCRYPTION_KEYS: encryptionKeys }),
     manifest('egress-grants', { WORMHOLE_EGRESS_GRANT_KEY: key() }),
-    manifest(
-      'gateway-tls',
-      { 'tls.crt': tls.cert, 'tls.key': tls.key, 'ca.crt': tls.ca },
-      'kubernetes.io/tls',
-    ),
+    manifest('gateway-tls', { 'tls.crt': tls.cert, 'tls.key': tls.key, 'ca.crt': ca }, 'kubernetes.io/tls'),
     ...(internalServices === undefined || internalServices.length === 0
       ? []
       : [manifest('local', { WORMHOLE_INTERNAL_SERVICES: JSON.stringify(internalServices) })]),
@@ -98,5 +106,18 @@ export async function makeSecrets(options: SecretsOptions): Promise<ControlPlane
   return { encryptionKeys, manifests };
 }
 
-/** Keys are told apart by when they were made: `k20261123`. */
-const keyId = (): string => `k${new Date().toISOString().slice(0, 10).replaceAll('-', '')}`;
+/** Says when the key was made, and tells two keys of a day apart: `k20261123-5f0c1a`. */
+const keyId = (): string =>
+  `k${new Date().toISOString().slice(0, 10).replaceAll('-', '')}-${randomBytes(3).toString('hex')}`;
+
+/** @returns the certificates of a PEM file and nothing else that is in it. */
+function certificatesIn(pem: string | undefined): string[] {
+  if (pem === undefined) return [];
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  try {
+    if (blocks.length > 0) return blocks.map((block) => new X509Certificate(block).toString());
+  } catch {
+    // Told below, without what was in it.
+  }
+  throw new WormholeError('CONFIG_INVALID', 'the trusted authorities are not certificates in PEM');
+}

@@ -181,8 +181,8 @@ async function claimed(): Promise<Started & { readonly token: string }> {
 const refusedWith = (status: number, code: string) => ({ status, body: { error: { code } } });
 
 describeWith('a real runner', python, (interpreter) => {
-  test('claims as its pod and once, runs through the proxy, and delivers its result', async () => {
-    const run = await start();
+  /** Runs it as the run's pod, which trusts `ca`. @returns how it ended and what it wrote to standard error. */
+  async function runAs(run: Started, ca: string): Promise<{ code: number | null; errors: string }> {
     const folder = await mkdtemp(join(tmpdir(), 'wh-tls-'));
     try {
       const tokenFile = join(folder, 'token');
@@ -190,16 +190,36 @@ describeWith('a real runner', python, (interpreter) => {
       const runner = spawn(interpreter, ['-I', '-c', RUNNER], {
         env: {
           WORMHOLE_GATEWAY_URL: `https://localhost:${listener.port}`,
-          WORMHOLE_GATEWAY_CA: authority.cert,
+          WORMHOLE_GATEWAY_CA: ca,
           WORMHOLE_CLAIM_TOKEN_FILE: tokenFile,
         },
         stdio: ['ignore', 'ignore', 'pipe'],
       });
       const [errors] = await Promise.all([text(runner.stderr), once(runner, 'exit')]);
-      expect({ code: runner.exitCode, errors }).toEqual({ code: 0, errors: '' });
+      return { code: runner.exitCode, errors };
     } finally {
       await rm(folder, { recursive: true });
     }
+  }
+
+  test('that trusts two authorities runs before and after the gateway changes from one to the other', async () => {
+    const before = await issueServerCertificate(authority, server);
+    const next = await issueServerCertificate(await makeAuthority({ days: 1 }), server);
+    const both = next.ca + before.ca;
+    try {
+      expect(await runAs(await start(), both)).toEqual({ code: 0, errors: '' });
+      await volume.update(filesOf(next));
+      await expect.poll(() => credentials.current.cert).toBe(next.cert);
+      expect(await runAs(await start(), both)).toEqual({ code: 0, errors: '' });
+    } finally {
+      await volume.update(filesOf(before));
+      await expect.poll(() => credentials.current.cert).toBe(before.cert);
+    }
+  });
+
+  test('claims as its pod and once, runs through the proxy, and delivers its result', async () => {
+    const run = await start();
+    expect(await runAs(run, authority.cert)).toEqual({ code: 0, errors: '' });
     const detail = await findRun(pool, run.runId);
     expect(detail).toMatchObject({ status: 'RUNNING', steps: [{ key: 'call', status: 'SUCCESS' }] });
     const { rows } = await pool.query<{ claimed_by: string; result: unknown }>(
