@@ -2,6 +2,8 @@ import { ACCOUNTS } from '../platform-names.ts';
 import { COMPONENTS, componentLabels, LABELS } from '../labels.ts';
 import { NONROOT_ID } from '../pod-security.ts';
 import { RUN_RESOURCES } from '../run-size.ts';
+import { RUN_POD_ANNOTATIONS } from './run-pod.ts';
+import { type RunPlacement, runPodShape } from './run-pod-props.ts';
 
 /** One thing that every run's pod is: a CEL expression that is true of it, and what a person is told otherwise. */
 export interface Rule {
@@ -16,6 +18,7 @@ export const POD_VARIABLES = [
   { name: 'podSecurity', expression: 'variables.spec.?securityContext.orValue({})' },
   { name: 'volumes', expression: 'variables.spec.?volumes.orValue([])' },
   { name: 'labels', expression: 'variables.pod.metadata.?labels.orValue({})' },
+  { name: 'nodeSelector', expression: 'variables.spec.?nodeSelector.orValue({})' },
   { name: 'runner', expression: 'variables.spec.containers[0]' },
   { name: 'security', expression: 'variables.runner.?securityContext.orValue({})' },
   { name: 'limits', expression: 'variables.runner.?resources.?limits.orValue({})' },
@@ -27,8 +30,11 @@ const ENVIRONMENT = ['WORMHOLE_GATEWAY_URL', 'WORMHOLE_GATEWAY_CA', 'WORMHOLE_CL
 /** The longest that a run's token is valid, in seconds. */
 const TOKEN_SECONDS = 600;
 
-/** CEL writes strings and lists of strings as JSON does. */
-const literal = (value: string | readonly string[]): string => JSON.stringify(value);
+/** The longest that a run has between SIGTERM and SIGKILL, in seconds. */
+const GRACE_SECONDS = Number(runPodShape.terminationGracePeriodSeconds.unwrap().maxValue);
+
+/** CEL writes texts, booleans, lists and maps as JSON does. */
+const literal = (value: unknown): string => JSON.stringify(value);
 const all = (...terms: string[]): string => terms.join(' && ');
 const empty = (list: string): string => `${list}.orValue([]).size() == 0`;
 const label = (key: string): string => `variables.labels[?${literal(key)}].orValue("")`;
@@ -39,8 +45,8 @@ const containerRules = (images: readonly string[]): Rule[] => [
     message: 'a run has one container, named "runner"',
   },
   {
-    expression: all(empty('variables.spec.?initContainers'), empty('variables.spec.?ephemeralContainers')),
-    message: 'a run has no init containers and no ephemeral containers',
+    expression: empty('variables.spec.?initContainers'),
+    message: 'a run has no init containers',
   },
   {
     expression: `variables.runner.image in ${literal(images)}`,
@@ -51,8 +57,10 @@ const containerRules = (images: readonly string[]): Rule[] => [
       '!has(variables.runner.command)',
       '!has(variables.runner.args)',
       '!has(variables.runner.workingDir)',
+      '!variables.runner.?stdin.orValue(false)',
+      '!variables.runner.?tty.orValue(false)',
     ),
-    message: 'a run starts what its image starts: command, args and workingDir are not set',
+    message: 'a run starts what its image starts: command, args, workingDir, stdin and tty are not set',
   },
   {
     expression: all(
@@ -75,36 +83,35 @@ const containerRules = (images: readonly string[]): Rule[] => [
     message: `a run's environment is written out, and only of ${ENVIRONMENT.join(', ')}: no valueFrom, no envFrom`,
   },
   {
-    expression: `${literal(RUN_RESOURCES)}.all(r, ${all(
-      'r in variables.limits',
-      'r in variables.requests',
-      'quantity(variables.limits[r]).compareTo(quantity(variables.requests[r])) == 0',
-    )})`,
-    message: `a run requests what it is limited to, for each of ${RUN_RESOURCES.join(', ')}`,
+    expression: `${literal(RUN_RESOURCES)}.all(r, r in variables.limits)`,
+    message: `a run is limited in each of ${RUN_RESOURCES.join(', ')}`,
   },
+  {
+    expression: 'variables.requests == variables.limits',
+    message: 'a run requests what it is limited to',
+  },
+  // Block devices and a container's claims need a volume claim and a claim of the pod: neither is possible.
   {
     expression: all(
       `variables.limits.all(r, r in ${literal(RUN_RESOURCES)})`,
-      empty('variables.runner.?resources.?claims'),
       empty('variables.spec.?resourceClaims'),
-      empty('variables.runner.?volumeDevices'),
+      '!has(variables.spec.resources)',
     ),
-    message: `a run uses no devices and no resources but ${RUN_RESOURCES.join(', ')}`,
+    message: `a run uses no devices and no resources but its container's ${RUN_RESOURCES.join(', ')}`,
   },
 ];
 
 const securityRules: readonly Rule[] = [
   {
-    expression: ['hostNetwork', 'hostPID', 'hostIPC', 'hostUsers', 'shareProcessNamespace']
+    expression: ['hostNetwork', 'hostPID', 'hostIPC', 'shareProcessNamespace']
       .map((field) => `!variables.spec.?${field}.orValue(false)`)
       .join(' && '),
-    message: "a run is in no namespace of the host's: network, PID, IPC or users",
+    message:
+      "a run is in no namespace of the host's, network, PID or IPC, and its processes in one of their own",
   },
+  // Kubernetes takes nothing privileged that may not become so.
   {
-    expression: all(
-      '!variables.security.?privileged.orValue(false)',
-      '!variables.security.?allowPrivilegeEscalation.orValue(true)',
-    ),
+    expression: '!variables.security.?allowPrivilegeEscalation.orValue(true)',
     message: 'a run is not privileged and cannot become so: allowPrivilegeEscalation is false',
   },
   {
@@ -149,11 +156,13 @@ const securityRules: readonly Rule[] = [
         '!has(s.seLinuxOptions)',
         '!has(s.windowsOptions)',
       )})`,
-      'variables.security.?procMount.orValue("Default") == "Default"',
       empty('variables.podSecurity.?sysctls'),
     ),
-    message:
-      "a run leaves AppArmor, SELinux, Windows options, procMount and sysctls as the node's runtime has them",
+    message: "a run leaves AppArmor, SELinux, Windows options and sysctls as the node's runtime has them",
+  },
+  {
+    expression: 'variables.security.?procMount.orValue("Default") == "Default"',
+    message: "a run's /proc is masked: procMount is Default",
   },
 ];
 
@@ -171,9 +180,8 @@ const volumeRules = (audience: string): Rule[] => [
   },
   {
     expression: `variables.volumes.all(v, v.?projected.?sources.orValue([]).all(s, ${all(
-      'has(s.serviceAccountToken)',
-      `s.serviceAccountToken.?audience.orValue("") == ${literal(audience)}`,
-      `s.serviceAccountToken.?expirationSeconds.orValue(3600) <= ${TOKEN_SECONDS}`,
+      `s.?serviceAccountToken.?audience.orValue("") == ${literal(audience)}`,
+      `s.?serviceAccountToken.?expirationSeconds.orValue(3600) <= ${TOKEN_SECONDS}`,
     )}))`,
     message: `a run's projected volume holds a token for "${audience}", valid for at most ${TOKEN_SECONDS} s, and nothing else`,
   },
@@ -204,11 +212,8 @@ const podRules = (instance: string): Rule[] => [
     message: 'a run is never restarted: its restartPolicy is Never',
   },
   {
-    expression: all(
-      'variables.spec.?tolerations.orValue([]).all(t, t.?key.orValue("") != "")',
-      '!variables.spec.?priorityClassName.orValue("").startsWith("system-")',
-    ),
-    message: "a run tolerates taints by their key, never all of them, and has no priority of the system's",
+    expression: `variables.spec.?terminationGracePeriodSeconds.orValue(30) <= ${GRACE_SECONDS}`,
+    message: `a run is killed at most ${GRACE_SECONDS} s after it was told to stop`,
   },
   {
     expression: all(
@@ -226,18 +231,91 @@ const podRules = (instance: string): Rule[] => [
   },
 ];
 
+/** Kubernetes gives every pod these two. */
+const GIVEN_TOLERATIONS = ['not-ready', 'unreachable'].map(
+  (state) => ({ key: `node.kubernetes.io/${state}`, operator: 'Exists', effect: 'NoExecute' }) as const,
+);
+
+/** Kueue holds a pod back until it has chosen its node. */
+const KUEUE_GATES = ['kueue.x-k8s.io/admission', 'kueue.x-k8s.io/topology'];
+
+const same = (field: string, declared: unknown): string =>
+  declared === undefined
+    ? `!has(variables.spec.${field})`
+    : `variables.spec.?${field} == optional.of(${literal(declared)})`;
+
+const placementRules = (placement: RunPlacement, kueue: boolean): Rule[] => {
+  const { nodeSelector = {}, tolerations = [], priorityClassName, runtimeClassName, hostUsers } = placement;
+  const tolerated = [...tolerations, ...GIVEN_TOLERATIONS].map(({ key, operator, effect = '', ...rest }) => [
+    key,
+    operator,
+    'value' in rest ? rest.value : '',
+    effect,
+  ]);
+  return [
+    {
+      expression: same('priorityClassName', priorityClassName),
+      message: `a run's priority class is ${priorityClassName ?? 'not set'}`,
+    },
+    {
+      expression: all(same('runtimeClassName', runtimeClassName), same('hostUsers', hostUsers)),
+      message: `a run's sandbox is the platform's: runtimeClassName ${runtimeClassName ?? 'not set'}, hostUsers ${hostUsers ?? 'not set'}`,
+    },
+    {
+      // A flavor of Kueue's adds the labels of its nodes.
+      expression: kueue
+        ? `${literal(nodeSelector)}.all(k, variables.nodeSelector[?k] == ${literal(nodeSelector)}[?k])`
+        : `variables.nodeSelector == ${literal(nodeSelector)}`,
+      message: `a run's nodeSelector ${kueue ? 'contains' : 'is'} ${literal(nodeSelector)}`,
+    },
+    {
+      expression: `variables.spec.?tolerations.orValue([]).all(t, [t.?key.orValue(""), t.?operator.orValue("Equal"), t.?value.orValue(""), t.?effect.orValue("")] in ${literal(tolerated)})`,
+      message: `a run tolerates only ${tolerated.map(([key]) => key).join(', ')}, as the platform declares it`,
+    },
+    {
+      expression: all(
+        'variables.spec.?schedulerName.orValue("default-scheduler") == "default-scheduler"',
+        '!has(variables.spec.affinity)',
+        empty('variables.spec.?topologySpreadConstraints'),
+        kueue
+          ? `variables.spec.?schedulingGates.orValue([]).all(g, g.name in ${literal(KUEUE_GATES)})`
+          : empty('variables.spec.?schedulingGates'),
+      ),
+      message:
+        'a run is placed by the default scheduler, beside whatever is there: no affinity, topologySpreadConstraints or schedulingGates',
+    },
+  ];
+};
+
+/** @returns a rule that the pod of a run is annotated by us alone: annotations switch on what networks and runtimes can. */
+export const annotationRule = (kueue: boolean): Rule => {
+  const known = literal(Object.keys(RUN_POD_ANNOTATIONS));
+  const prefixes = ['batch.kubernetes.io/', ...(kueue ? ['kueue.x-k8s.io/'] : [])];
+  const term = [`k in ${known}`, ...prefixes.map((prefix) => `k.startsWith(${literal(prefix)})`)].join(
+    ' || ',
+  );
+  return {
+    expression: `variables.pod.metadata.?annotations.orValue({}).all(k, ${term})`,
+    message: `a run is annotated with nothing but ${Object.keys(RUN_POD_ANNOTATIONS).join(', ')} and ${prefixes.map((prefix) => `${prefix}*`).join(', ')}`,
+  };
+};
+
 /** What differs from platform to platform in the pod of a run. */
 export interface RunPodRulesProps {
   readonly instance: string;
   readonly images: readonly string[];
   readonly audience: string;
+  readonly placement: RunPlacement;
+  /** Whether Kueue says when a run starts. */
+  readonly kueue: boolean;
 }
 
-/** @returns all that the pod of a run is, as `runPod` makes it. */
-export const runPodRules = ({ instance, images, audience }: RunPodRulesProps): Rule[] => [
-  ...containerRules(images),
+/** @returns all that the pod of a run is at any time, as `runPod` makes it. */
+export const runPodRules = (props: RunPodRulesProps): Rule[] => [
+  ...containerRules(props.images),
   ...securityRules,
   // Before the volumes: a mounted token of the service account is a volume by the time that policies are asked.
-  ...podRules(instance),
-  ...volumeRules(audience),
+  ...podRules(props.instance),
+  ...placementRules(props.placement, props.kueue),
+  ...volumeRules(props.audience),
 ];

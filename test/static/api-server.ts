@@ -33,6 +33,7 @@ const messageOf = (body: unknown): string => (body as { message: string }).messa
 interface Answer {
   readonly status: number;
   readonly body: unknown;
+  readonly warning: string;
 }
 
 /** The API server refused a request: its own words are the message. */
@@ -99,6 +100,13 @@ export class ApiServer {
     return body as T;
   }
 
+  /** @returns what the API server warns of when it is asked to create this, whether or not it would. */
+  async warningsOf(object: KubernetesObject): Promise<string> {
+    const path = `${await this.#collectionOf(object)}?dryRun=All`;
+    const { warning } = await this.#send('POST', path, { 'Content-Type': 'application/json' }, object);
+    return warning;
+  }
+
   async #collectionOf({ apiVersion, kind, metadata }: KubernetesObject): Promise<string> {
     const group = apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`;
     let resources = this.#resources.get(group);
@@ -121,12 +129,12 @@ export class ApiServer {
       request(url, options, (response) => {
         const {
           statusCode: status = 0,
-          headers: { 'content-type': type },
+          headers: { 'content-type': type, warning = '' },
         } = response;
         text(response).then((answer) => {
           // What is not there at all is answered with plain text.
           const body: unknown = type === 'application/json' ? JSON.parse(answer) : { message: answer };
-          resolve({ status, body });
+          resolve({ status, body, warning });
         }, reject);
       })
         .on('error', reject)

@@ -24,10 +24,19 @@ const volume = (source: object): JsonPatch => set('/spec/volumes/-', { name: 'ex
 const COMMAND = 'starts what its image starts';
 const PROBES = 'no lifecycle hooks and no probes';
 const ENVIRONMENT = 'environment is written out';
-const LIMITS = 'requests what it is limited to';
+const LIMITS = 'is limited in each of';
+const REQUESTS = 'requests what it is limited to';
 const HOST = "no namespace of the host's";
 const DEFAULTS = "as the node's runtime has them";
 const KINDS = 'volumes of two kinds';
+const DEVICES = 'a run uses no devices';
+const SANDBOX = "a run's sandbox is the platform's";
+const PRIORITY = "a run's priority class is";
+const SELECTOR = "a run's nodeSelector is";
+const TOLERATED = 'a run tolerates only';
+const SCHEDULER = 'placed by the default scheduler';
+const ANNOTATED = 'a run is annotated with nothing but';
+const OWNED = "a run's pod is a Job's";
 const TOKEN = "a run's projected volume holds a token";
 const LABELLED = 'is labelled as one of the instance';
 
@@ -55,6 +64,8 @@ export const POD_MUTATIONS: readonly PodMutation[] = [
   { name: 'a command', patch: [set(`${RUNNER}/command`, ['sh'])], refusal: COMMAND },
   { name: 'arguments', patch: [set(`${RUNNER}/args`, ['-c', 'id'])], refusal: COMMAND },
   { name: 'a working folder', patch: [set(`${RUNNER}/workingDir`, '/tmp')], refusal: COMMAND },
+  { name: 'an input', patch: [set(`${RUNNER}/stdin`, true)], refusal: COMMAND },
+  { name: 'a terminal', patch: [set(`${RUNNER}/tty`, true)], refusal: COMMAND },
   {
     name: 'a hook after start',
     patch: [set(`${RUNNER}/lifecycle`, { postStart: { exec: { command: ['id'] } } })],
@@ -119,17 +130,41 @@ export const POD_MUTATIONS: readonly PodMutation[] = [
   {
     name: 'a smaller request than limit',
     patch: [set(`${RUNNER}/resources/requests/memory`, '1Mi')],
-    refusal: LIMITS,
+    refusal: REQUESTS,
   },
   {
     name: 'a device',
-    patch: [set(`${RUNNER}/resources/limits/example.com~1gpu`, '1')],
-    refusal: 'no devices',
+    patch: [
+      set(`${RUNNER}/resources/limits/example.com~1gpu`, '1'),
+      set(`${RUNNER}/resources/requests/example.com~1gpu`, '1'),
+    ],
+    refusal: DEVICES,
   },
   {
     name: 'a resource claim',
     patch: [set('/spec/resourceClaims', [{ name: 'gpu', resourceClaimName: 'gpu' }])],
-    refusal: 'no devices',
+    refusal: DEVICES,
+  },
+  {
+    name: "a container's resource claim",
+    patch: [
+      set('/spec/resourceClaims', [{ name: 'gpu', resourceClaimName: 'gpu' }]),
+      set(`${RUNNER}/resources/claims`, [{ name: 'gpu' }]),
+    ],
+    refusal: DEVICES,
+  },
+  {
+    name: 'a block device',
+    patch: [
+      volume({ persistentVolumeClaim: { claimName: 'disk' } }),
+      set(`${RUNNER}/volumeDevices`, [{ name: 'extra', devicePath: '/dev/xvda' }]),
+    ],
+    refusal: KINDS,
+  },
+  {
+    name: 'resources of the pod',
+    patch: [set('/spec/resources', { requests: { cpu: '8' }, limits: { cpu: '8' } })],
+    refusal: DEVICES,
   },
   {
     name: "the host's network",
@@ -154,7 +189,7 @@ export const POD_MUTATIONS: readonly PodMutation[] = [
     patch: [set('/spec/shareProcessNamespace', true)],
     refusal: HOST,
   },
-  { name: "the host's users by name", patch: [set('/spec/hostUsers', true)], refusal: HOST },
+  { name: "the host's users by name", patch: [set('/spec/hostUsers', true)], refusal: SANDBOX },
   {
     name: 'a privileged container',
     patch: [
@@ -221,6 +256,11 @@ export const POD_MUTATIONS: readonly PodMutation[] = [
     podSecurity: 'runAsUser=0',
   },
   {
+    name: 'a pod of the root group',
+    patch: [set('/spec/securityContext/runAsGroup', 0)],
+    refusal: 'its pod is no other user',
+  },
+  {
     name: 'a file system group',
     patch: [set('/spec/securityContext/fsGroup', 0)],
     refusal: 'in no further group',
@@ -247,6 +287,17 @@ export const POD_MUTATIONS: readonly PodMutation[] = [
     patch: [set(`${RUNNER}/securityContext/appArmorProfile`, { type: 'Unconfined' })],
     refusal: DEFAULTS,
     podSecurity: 'forbidden AppArmor profile',
+  },
+  {
+    name: 'no AppArmor profile for the pod',
+    patch: [set('/spec/securityContext/appArmorProfile', { type: 'Unconfined' })],
+    refusal: DEFAULTS,
+    podSecurity: 'forbidden AppArmor profile',
+  },
+  {
+    name: 'a user of Windows',
+    patch: [set(`${RUNNER}/securityContext/windowsOptions`, { runAsUserName: 'ContainerAdministrator' })],
+    refusal: DEFAULTS,
   },
   {
     name: 'an SELinux level',
@@ -315,6 +366,17 @@ export const POD_MUTATIONS: readonly PodMutation[] = [
     refusal: 'service account is "wormhole-runner"',
   },
   {
+    name: 'a token that a mount hides',
+    patch: [
+      set('/spec/automountServiceAccountToken', true),
+      set(`${RUNNER}/volumeMounts/-`, {
+        name: 'tmp',
+        mountPath: '/var/run/secrets/kubernetes.io/serviceaccount',
+      }),
+    ],
+    refusal: 'no token of it is mounted',
+  },
+  {
     name: 'a mounted token',
     patch: [set('/spec/automountServiceAccountToken', true)],
     refusal: 'no token of it is mounted',
@@ -344,19 +406,116 @@ export const POD_MUTATIONS: readonly PodMutation[] = [
     podOnly: true,
   },
   {
+    name: 'an hour to stop in',
+    patch: [set('/spec/terminationGracePeriodSeconds', 3600)],
+    refusal: 'a run is killed at most 300 s after',
+  },
+  {
     name: 'tolerations of everything',
     patch: [set('/spec/tolerations', [{ operator: 'Exists' }])],
-    refusal: 'tolerates taints by their key',
+    refusal: TOLERATED,
+  },
+  {
+    name: "a toleration of the control plane's nodes",
+    patch: [
+      set('/spec/tolerations/-', {
+        key: 'node-role.kubernetes.io/control-plane',
+        operator: 'Exists',
+        effect: 'NoSchedule',
+      }),
+    ],
+    refusal: TOLERATED,
+  },
+  {
+    name: 'a toleration of another effect',
+    patch: [JsonPatch.remove('/spec/tolerations/0/effect')],
+    refusal: TOLERATED,
   },
   {
     name: "a priority of the system's",
     patch: [set('/spec/priorityClassName', 'system-node-critical')],
-    refusal: "no priority of the system's",
+    refusal: PRIORITY,
+  },
+  { name: 'no priority', patch: [JsonPatch.remove('/spec/priorityClassName')], refusal: PRIORITY },
+  { name: 'no sandbox', patch: [JsonPatch.remove('/spec/runtimeClassName')], refusal: SANDBOX },
+  { name: 'users that were not asked for', patch: [set('/spec/hostUsers', false)], refusal: SANDBOX },
+  { name: 'any node', patch: [JsonPatch.remove('/spec/nodeSelector')], refusal: SELECTOR },
+  {
+    name: 'one node',
+    patch: [set('/spec/nodeSelector/kubernetes.io~1hostname', 'node-1')],
+    refusal: SELECTOR,
+  },
+  { name: 'another scheduler', patch: [set('/spec/schedulerName', 'mine')], refusal: SCHEDULER },
+  {
+    name: 'an aversion to all other pods',
+    patch: [
+      set('/spec/affinity', {
+        podAntiAffinity: {
+          requiredDuringSchedulingIgnoredDuringExecution: [
+            { labelSelector: {}, namespaceSelector: {}, topologyKey: 'kubernetes.io/hostname' },
+          ],
+        },
+      }),
+    ],
+    refusal: SCHEDULER,
+  },
+  {
+    name: 'a spread over nodes',
+    patch: [
+      set('/spec/topologySpreadConstraints', [
+        { maxSkew: 1, topologyKey: 'kubernetes.io/hostname', whenUnsatisfiable: 'DoNotSchedule' },
+      ]),
+    ],
+    refusal: SCHEDULER,
+  },
+  {
+    name: 'a gate before the scheduler',
+    patch: [set('/spec/schedulingGates', [{ name: 'kueue.x-k8s.io/admission' }])],
+    refusal: SCHEDULER,
+  },
+  {
+    name: 'a second network',
+    patch: [set('/metadata/annotations/k8s.v1.cni.cncf.io~1networks', 'default/host')],
+    refusal: ANNOTATED,
+  },
+  {
+    name: 'annotations of a queue that there is not',
+    patch: [set('/metadata/annotations/kueue.x-k8s.io~1workload', 'x')],
+    refusal: ANNOTATED,
+  },
+  {
+    name: 'nobody who ends it',
+    patch: [JsonPatch.remove('/metadata/ownerReferences')],
+    refusal: OWNED,
+    podOnly: true,
+  },
+  {
+    name: 'an owner that is no Job',
+    patch: [set('/metadata/ownerReferences/0/kind', 'CronJob')],
+    refusal: OWNED,
+    podOnly: true,
+  },
+  {
+    name: 'an owner that is a Job of somebody else',
+    patch: [set('/metadata/ownerReferences/0/apiVersion', 'example.com/v1')],
+    refusal: OWNED,
+    podOnly: true,
+  },
+  {
+    name: 'an owner that is not its controller',
+    patch: [set('/metadata/ownerReferences/0/controller', false)],
+    refusal: OWNED,
+    podOnly: true,
   },
   { name: 'no run', patch: [JsonPatch.remove('/metadata/labels/wormhole.dev~1run-id')], refusal: LABELLED },
   {
     name: 'no attempt',
     patch: [JsonPatch.remove('/metadata/labels/wormhole.dev~1attempt')],
+    refusal: LABELLED,
+  },
+  {
+    name: "another manager's label",
+    patch: [set('/metadata/labels/app.kubernetes.io~1managed-by', 'helm')],
     refusal: LABELLED,
   },
   {
@@ -381,19 +540,56 @@ export const POD_MUTATIONS: readonly PodMutation[] = [
   },
 ];
 
+const ONE_POD = "a run's Job has one pod";
+const ONCE = 'never starts a second pod';
+const CONTROLLER = 'is the Job controller';
+const ENDS = 'ends and is removed';
+const INDEXED = set('/spec/completionMode', 'Indexed');
+
 /** What makes a Job more than one attempt at one run. */
 export const JOB_MUTATIONS: readonly Pick<PodMutation, 'name' | 'patch' | 'refusal'>[] = [
-  { name: 'two pods at once', patch: [set('/spec/parallelism', 2)], refusal: 'starts one pod once' },
-  { name: 'three pods', patch: [set('/spec/completions', 3)], refusal: 'starts one pod once' },
-  { name: 'retries', patch: [set('/spec/backoffLimit', 6)], refusal: 'starts one pod once' },
+  { name: 'two pods at once', patch: [set('/spec/parallelism', 2)], refusal: ONE_POD },
+  { name: 'three pods', patch: [set('/spec/completions', 3)], refusal: ONE_POD },
+  { name: 'an index', patch: [INDEXED], refusal: ONE_POD },
   {
-    name: 'no deadline',
-    patch: [JsonPatch.remove('/spec/activeDeadlineSeconds')],
-    refusal: 'ends and is removed',
+    name: 'retries of its index',
+    patch: [INDEXED, set('/spec/backoffLimitPerIndex', 3), set('/spec/maxFailedIndexes', 1)],
+    refusal: ONE_POD,
   },
   {
-    name: 'no removal',
-    patch: [JsonPatch.remove('/spec/ttlSecondsAfterFinished')],
-    refusal: 'ends and is removed',
+    name: 'a success of its own',
+    patch: [INDEXED, set('/spec/successPolicy', { rules: [{ succeededCount: 1 }] })],
+    refusal: ONE_POD,
   },
+  { name: 'retries', patch: [set('/spec/backoffLimit', 6)], refusal: ONCE },
+  {
+    name: 'replacement while it terminates',
+    patch: [
+      JsonPatch.remove('/spec/podFailurePolicy'),
+      set('/spec/podReplacementPolicy', 'TerminatingOrFailed'),
+    ],
+    refusal: ONCE,
+  },
+  {
+    name: 'a failure that does not count',
+    patch: [set('/spec/podFailurePolicy/rules/0/action', 'Ignore')],
+    refusal: ONCE,
+  },
+  {
+    name: 'another controller',
+    patch: [set('/spec/managedBy', 'example.com/controller')],
+    refusal: CONTROLLER,
+  },
+  {
+    name: 'pods of others',
+    patch: [
+      set('/spec/manualSelector', true),
+      set('/spec/selector', { matchLabels: { 'wormhole.dev/attempt': '1' } }),
+    ],
+    refusal: CONTROLLER,
+  },
+  { name: 'no deadline', patch: [JsonPatch.remove('/spec/activeDeadlineSeconds')], refusal: ENDS },
+  { name: 'a late deadline', patch: [set('/spec/activeDeadlineSeconds', 90_001)], refusal: ENDS },
+  { name: 'no removal', patch: [JsonPatch.remove('/spec/ttlSecondsAfterFinished')], refusal: ENDS },
+  { name: 'a late removal', patch: [set('/spec/ttlSecondsAfterFinished', 3601)], refusal: ENDS },
 ];

@@ -7,6 +7,7 @@ import {
   type ControlPlaneChartProps,
   ControlPlaneChart,
   Controller,
+  environmentApps,
   InvalidValueError,
   parseEnvironment,
   TenantChart,
@@ -344,6 +345,21 @@ describe('ClusterChart', () => {
 
   it('refuses pods that are not shaped like a run', () => {
     expect(cluster.map(({ kind }) => kind)).toContain('ValidatingAdmissionPolicy');
+  });
+
+  it('holds runs to the sandbox, the priority and the queue that their environment declares', () => {
+    const text = JSON.stringify({
+      images: { runner: `runner@${DIGEST}`, controlPlane: `control-plane@${DIGEST}` },
+      placement: { runtimeClassName: 'gvisor', nodeSelector: { nodes: 'runs' } },
+      kueue: { queueName: 'runs' },
+      tenants: [{ id: 'acme' }],
+    });
+    const [app] = environmentApps(parseEnvironment('test.yaml', text), 'unused');
+    const policies = JSON.stringify(app!.charts[0]!.toJson());
+    expect(policies).toContain("a run's priority class is wormhole-run-normal");
+    expect(policies).toContain("a run's sandbox is the platform's: runtimeClassName gvisor");
+    expect(policies).toContain("a run's nodeSelector contains");
+    expect(policies).toContain('kueue.x-k8s.io/*');
   });
 });
 
