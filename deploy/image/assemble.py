@@ -22,6 +22,7 @@ NODE = "usr/bin/node"
 WORMHOLE = "usr/bin/wormhole"
 # Without a shell, the kernel starts the interpreter.
 LAUNCHER = f"#!/{NODE}\nimport '/{APP}/controller/cli/main.ts';\n"
+COMPONENTS = ("controller", "gateway", "egress-proxy")
 
 
 def main(context: Path, rootfs: Path) -> None:
@@ -85,15 +86,17 @@ def subfolders(folder: Path) -> Iterable[Path]:
 
 
 def check(rootfs: Path) -> None:
-    """Starts the program in the finished root folder."""
-    subprocess.run(  # noqa: S603
-        [f"/{WORMHOLE}", "controller", "--help"],
-        check=True,
-        stdout=subprocess.DEVNULL,
-        preexec_fn=lambda: os.chroot(rootfs),
-        cwd="/",
-        env={},
-    )
+    """Starts the program in the finished root folder, and loads what it loads only when a component runs."""
+    imports = [f"await import('/{APP}/controller/control-plane/{name}.ts');" for name in COMPONENTS]
+    for command in (f"/{WORMHOLE}", "--help"), (f"/{NODE}", "--input-type=module", "--eval", "\n".join(imports)):
+        subprocess.run(  # noqa: S603
+            command,
+            check=True,
+            stdout=subprocess.DEVNULL,
+            preexec_fn=lambda: os.chroot(rootfs),
+            cwd="/",
+            env={},
+        )
 
 
 def output_of(*command: str) -> str:
