@@ -21,7 +21,9 @@ Fault = int | Literal["drop", "lose"]
 class GatewayDouble:
     """Hands out one claim; takes batches by number."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext) -> None:
+        self.tls = tls
+        """Whose certificate new TLS connections are shown."""
         self.url = ""
         self.tls_url = ""
         self.pod_tokens = {CLAIM_TOKEN}
@@ -96,7 +98,7 @@ def _error(code: str) -> dict[str, Any]:
 @contextmanager
 def serve_gateway(path: Path, tls: ssl.SSLContext) -> Iterator[GatewayDouble]:
     """Serves on a Unix socket, and with TLS on a loopback port."""
-    double = GatewayDouble()
+    double = GatewayDouble(tls)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

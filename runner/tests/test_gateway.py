@@ -164,14 +164,34 @@ def test_in_a_cluster_the_gateway_is_tls_and_the_proxy_a_port(in_cluster: World,
     assert in_cluster.egress.grants == {f"Bearer {GRANT}"}
 
 
-def test_a_gateway_of_another_authority_gets_no_token(in_cluster: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_gateway_of_another_authority_gets_no_token(
+    in_cluster: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_gateway, "CLAIM_PATIENCE_S", 0.5)
     in_cluster.environ["WORMHOLE_GATEWAY_CA"] = trustme.CA().cert_pem.bytes().decode()
     assert in_cluster.exit_code() == 75
     assert "the certificate of localhost is refused" in capsys.readouterr().err
     assert in_cluster.gateway.claims == []
 
 
-def test_a_gateway_under_another_name_gets_no_token(in_cluster: World, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_gateway_whose_certificate_is_not_trusted_yet_is_tried_again(
+    in_cluster: World, authority: trustme.CA
+) -> None:
+    in_cluster.http.route("/a", Reply())
+    in_cluster.give(step("a", action("GET", f"{HTTP}/a")))
+    trustme.CA().issue_cert("localhost").configure_cert(in_cluster.gateway.tls)
+    runner = in_cluster.start()
+    time.sleep(1)
+    assert runner.poll() is None
+    authority.issue_cert("localhost").configure_cert(in_cluster.gateway.tls)
+    _, errors = runner.communicate(timeout=20)
+    assert (runner.returncode, errors) == (0, "")
+
+
+def test_a_gateway_under_another_name_gets_no_token(
+    in_cluster: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(_gateway, "CLAIM_PATIENCE_S", 0.5)
     in_cluster.environ["WORMHOLE_GATEWAY_URL"] = in_cluster.gateway.tls_url.replace("localhost", "127.0.0.1")
     assert in_cluster.exit_code() == 75
     assert "the certificate of 127.0.0.1 is refused" in capsys.readouterr().err

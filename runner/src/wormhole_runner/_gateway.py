@@ -11,6 +11,7 @@ from typing import cast
 from ._environment import Environment, read_token
 from ._exceptions import (
     AttemptOver,
+    CertificateRefused,
     ConnectFailed,
     GatewayRefused,
     GatewayUnreachable,
@@ -57,7 +58,8 @@ class Gateway:
     async def claim(self) -> Claim:
         """
         Claims the payload: on a socket with the claim token, over TLS as the pod that this is. It is asked for again
-        only if the request was never sent, or refused for the moment.
+        only if the request was never sent, or refused for the moment; also when the certificate is not trusted, which
+        may be about to be replaced.
         Raises `AttemptOver` or `GatewayUnreachable`.
         """
         token = self._environment.claim_token if self._environment.tls is None else None
@@ -73,7 +75,7 @@ class Gateway:
                             return cast(Claim, _accepted(response))
                         problem = f"it answers {_refusal(response)}"
                         delay = max(delay, _retry_after_s(response))
-                    except ConnectFailed as error:
+                    except (ConnectFailed, CertificateRefused) as error:
                         problem = str(error)
                     await asyncio.sleep(delay)
         except TimeoutError as error:
