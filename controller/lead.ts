@@ -115,6 +115,9 @@ export async function takeLead(options: LeadOptions): Promise<Lead> {
     claimTimeoutMs: config.claimTimeoutMs,
     log,
   });
+  // Lost while the start went on.
+  if (failed.signal.aborted) await controller.abandon();
+  failed.signal.throwIfAborted();
   const all = opened.move();
   return {
     ...parts,

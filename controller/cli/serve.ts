@@ -20,12 +20,15 @@ export async function serve(session: Session, file: string, open: OpenComponent)
   log.info({ port: probes.port }, 'probes are answered');
   try {
     const component = await open({ config, env, probes, log, signal: interrupt.stop });
-    component.failed?.addEventListener('abort', () => {
+    const { failed } = component;
+    const onFailed = (): void => {
       // No stop in order: the live runs are the other controller's now.
-      const { message, exitCode } = component.failed?.reason as WormholeError;
+      const { message, exitCode } = failed?.reason as WormholeError;
       log.error(message);
       process.exit(exitCode);
-    });
+    };
+    failed?.addEventListener('abort', onFailed);
+    if (failed?.aborted === true) onFailed();
     if (!interrupt.stop.aborted) await once(interrupt.stop, 'abort');
     probes.follow(() => Promise.resolve(['stopping']));
     log.info('stopping');

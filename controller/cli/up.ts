@@ -28,12 +28,15 @@ export async function up(session: Session, file: string | undefined): Promise<nu
   await refuseTwice(stateDir);
   const platform = await start(session, config);
   if (platform === undefined) return interrupt.exitCode;
-  platform.failed.addEventListener('abort', () => {
+  const { failed } = platform;
+  const onFailed = (): void => {
     // No stop in order: the live runs are the other controller's now.
-    const { message, exitCode } = platform.failed.reason as WormholeError;
+    const { message, exitCode } = failed.reason as WormholeError;
     output.note(message);
     process.exit(exitCode);
-  });
+  };
+  failed.addEventListener('abort', onFailed);
+  if (failed.aborted) onFailed();
   // The first call's promise tells of errors.
   interrupt.hurry.addEventListener('abort', () => void platform.stop({ drainMs: 0 }).catch(() => undefined));
   try {

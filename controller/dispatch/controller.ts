@@ -59,10 +59,16 @@ export class Controller {
     try {
       await controller.#start();
     } catch (error) {
-      await controller.close();
+      await controller.abandon();
       throw error;
     }
     return controller;
+  }
+
+  /** Stops at once, and leaves live runs and the queue to the next controller. */
+  async abandon(): Promise<void> {
+    this.#supervisor.abandon();
+    await this.close();
   }
 
   async #start(): Promise<void> {

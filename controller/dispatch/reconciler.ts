@@ -39,7 +39,10 @@ export class Reconciler {
   /** Takes over live runs first, removes what belongs to none, then rebuilds what a dead controller left in the queue. */
   async recover(server: QueueServer): Promise<void> {
     await this.#adoptLive();
-    await this.#removeOrphans();
+    // They are in nobody's way: what cannot be listed now is no reason not to lead.
+    await this.#removeOrphans().catch((error: unknown) => {
+      this.#log.warn({ error: messageOf(error) }, 'could not look for containers of no live run yet');
+    });
     const dispatch = server.queue(DISPATCH_QUEUE);
     await dropAbandoned(dispatch);
     await dispatch.close();

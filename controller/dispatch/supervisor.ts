@@ -1,7 +1,8 @@
+import { setMaxListeners } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import type pg from 'pg';
 import type { Logger } from 'pino';
-import type { Backend, BackendAttempt, TenantAttempt } from '../backends/types.ts';
+import type { AttemptSpec, Backend, BackendAttempt, TenantAttempt } from '../backends/types.ts';
 import { BackendError, messageOf } from '../errors.ts';
 import { hashToken, newToken } from '../gateway/tokens.ts';
 import type { Exit } from '../model/exit.ts';
@@ -14,6 +15,7 @@ import {
   admitRun,
   endQueuedRun,
   finishRun,
+  postponeStart,
   recordContainer,
   recordStopCause,
   requeueRun,
@@ -23,7 +25,7 @@ import type { AttemptEnds } from './attempt-ends.ts';
 /** What became of a run that was supervised. */
 export type Outcome =
   | { readonly kind: 'ended' }
-  /** Its tenant's cap, or the global one, is full. */
+  /** Its tenant's cap, or the global one, is full; or it is left to the next leader. */
   | { readonly kind: 'held' }
   /** Infrastructure failed; another attempt is due after this delay. */
   | { readonly kind: 'retry'; readonly delayMs: number };
@@ -46,6 +48,8 @@ const DEADLINE_GRACE_MS = 0;
 /** How long a container may live on after the runner gave its result. */
 const EXIT_GRACE_MS = 3_000;
 const STOP_RETRY_MS = 1_000;
+/** A start that nobody answered is repeated after this long. */
+const START_RETRY_MS = 1_000;
 
 /**
  * Leads one attempt of a run from its slots to its end: admit, start, watch, judge, record, remove. Everything is
@@ -54,9 +58,12 @@ const STOP_RETRY_MS = 1_000;
 export class Supervisor {
   readonly #options: SupervisorOptions;
   readonly #live = new Map<RunId, Promise<Outcome>>();
+  readonly #abandoned = new AbortController();
 
   constructor(options: SupervisorOptions) {
     this.#options = options;
+    // Every run that is watched listens to it.
+    setMaxListeners(0, this.#abandoned.signal);
   }
 
   /** @returns the runs that are being supervised now. */
@@ -74,9 +81,18 @@ export class Supervisor {
     return await this.#once(attempt.runId, () => this.#takeOver(attempt));
   }
 
-  /** Resolves when no run is being supervised. */
+  /** Leaves all runs as they are to the next leader: nothing is decided about them here any more, and nothing is ended. */
+  abandon(): void {
+    this.#abandoned.abort();
+  }
+
+  /** Resolves when no run is being supervised, at once when they were abandoned. */
   async idle(): Promise<void> {
-    while (this.#live.size > 0) await Promise.allSettled(this.#live.values());
+    while (this.#live.size > 0 && !this.#isAbandoned) await Promise.allSettled(this.#live.values());
+  }
+
+  get #isAbandoned(): boolean {
+    return this.#abandoned.signal.aborted;
   }
 
   async #once(runId: RunId, work: () => Promise<Outcome>): Promise<Outcome> {
@@ -89,6 +105,7 @@ export class Supervisor {
 
   async #admit(runId: RunId): Promise<Outcome> {
     const { pool, backend, log } = this.#options;
+    if (this.#isAbandoned) return LEFT;
     const claimToken = backend.claimProof === 'token' ? newToken() : null;
     const admission = await admitRun(pool, runId, {
       backend: backend.name,
@@ -114,22 +131,51 @@ export class Supervisor {
     }
     const { attempt } = admission;
     const end = this.#options.ends.expect(attempt);
-    let container: BackendAttempt;
+    let container: BackendAttempt | undefined;
     try {
-      container = await backend.start({ ...attempt, claimToken });
+      container = await this.#start({ ...attempt, claimToken });
     } catch (error) {
+      if (this.#isAbandoned) return LEFT;
       await this.#remove(attempt);
       return await this.#settle(attempt, startFailure(error), null);
     }
-    await recordContainer(pool, container).catch((error: unknown) => {
-      log.warn({ runId, error: messageOf(error) }, 'could not record which container a run got');
-    });
+    if (container !== undefined) {
+      await recordContainer(pool, container).catch((error: unknown) => {
+        log.warn({ runId, error: messageOf(error) }, 'could not record which container a run got');
+      });
+    }
     const live = await findLiveAttempt(pool, runId);
     if (live?.attempt !== attempt.attempt) {
       await this.#remove(attempt);
       return { kind: 'ended' };
     }
     return await this.#watch(live, end);
+  }
+
+  /**
+   * Starts the attempt, however long nobody answers: this says nothing about the run, so it costs none of its attempts and
+   * none of its time. The same attempt is started again, because it may be there already.
+   * @returns its container, or undefined when it claimed its payload, or was ended, although nobody had answered.
+   * @throws {BackendError} when it cannot be started, or is to be canceled first.
+   */
+  async #start(spec: AttemptSpec): Promise<BackendAttempt | undefined> {
+    const { pool, backend, log } = this.#options;
+    let { deadlineAt } = spec;
+    for (let tries = 1; ; tries += 1) {
+      try {
+        return await backend.start({ ...spec, deadlineAt });
+      } catch (error) {
+        if (!(error instanceof BackendError && error.unanswered) || this.#isAbandoned) throw error;
+        const { runId, attempt, tenantId } = spec;
+        log.warn({ runId, attempt, tenantId, tries, error: error.message }, 'nobody answered a start');
+        const live = await findLiveAttempt(pool, runId);
+        if (live?.attempt === attempt && live.cancelRequested) throw error;
+        const postponed = await postponeStart(pool, spec);
+        if (postponed === undefined) return undefined;
+        deadlineAt = postponed;
+        await delay(START_RETRY_MS, undefined, { signal: this.#abandoned.signal });
+      }
+    }
   }
 
   async #takeOver(attempt: LiveAttempt): Promise<Outcome> {
@@ -144,6 +190,7 @@ export class Supervisor {
       try {
         await backend.adopt(attempt);
       } catch (error) {
+        if (this.#isAbandoned) return LEFT;
         log.warn(
           { runId: attempt.runId, error: messageOf(error) },
           'a live run cannot be reached any more; ending it',
@@ -157,7 +204,12 @@ export class Supervisor {
   /** Waits for the container's end, and brings it about when the deadline, a cancellation or a stall asks for it. */
   async #watch(attempt: LiveAttempt, end: Promise<Exit>): Promise<Outcome> {
     const { notifications, pool, claimTimeoutMs, log } = this.#options;
+    const { signal: abandoned } = this.#abandoned;
+    if (abandoned.aborted) return LEFT;
     const over = new AbortController();
+    const left = Promise.withResolvers<undefined>();
+    const leave = (): void => left.resolve(undefined);
+    abandoned.addEventListener('abort', leave, { once: true });
 
     const stopFor = (cause: StopCause, graceMs: number): void => {
       void this.#stop(attempt, cause, graceMs, over.signal);
@@ -195,16 +247,22 @@ export class Supervisor {
     // What happened before we listened.
     look();
     try {
-      const exit = await end;
-      return await this.#conclude(attempt, exit);
+      const exit = await Promise.race([end, left.promise]);
+      return exit === undefined ? LEFT : await this.#conclude(attempt, exit);
     } finally {
       over.abort();
+      abandoned.removeEventListener('abort', leave);
       notifications.off('run', onRun).off('result', onResult).off('resync', look);
     }
   }
 
   /** Ends the container, again and again until it has ended: the engine may be away for a while. */
-  async #stop(ref: TenantAttempt, cause: StopCause | null, graceMs: number, over: AbortSignal): Promise<void> {
+  async #stop(
+    ref: TenantAttempt,
+    cause: StopCause | null,
+    graceMs: number,
+    over: AbortSignal,
+  ): Promise<void> {
     const { pool, backend, log } = this.#options;
     while (!over.aborted) {
       try {
@@ -263,6 +321,9 @@ export class Supervisor {
     }
   }
 }
+
+/** Whoever leads next finds the run as it is. */
+const LEFT: Outcome = { kind: 'held' };
 
 const CANCELED_BEFORE_START: Verdict = {
   status: 'CANCELED',

@@ -95,6 +95,20 @@ export async function admitRun(
   });
 }
 
+/**
+ * Gives an attempt that may not have been started yet its whole time again, from now.
+ * @returns its new deadline, or undefined when it was claimed meanwhile, or is not the run's attempt any more.
+ */
+export async function postponeStart(db: Queryable, ref: AttemptRef): Promise<Date | undefined> {
+  const { rows } = await db.query<{ deadline_at: Date }>(
+    `UPDATE workflow_runs SET starting_at = clock_timestamp(),
+       deadline_at = clock_timestamp() + timeout_ms * interval '1 millisecond'
+     WHERE id = $1 AND attempt = $2 AND status = 'STARTING' RETURNING deadline_at`,
+    [ref.runId, ref.attempt],
+  );
+  return rows[0]?.deadline_at;
+}
+
 /** Notes which container the attempt got. */
 export async function recordContainer(db: Queryable, container: BackendAttempt): Promise<void> {
   await db.query('UPDATE run_attempts SET container_id = $3 WHERE run_id = $1 AND number = $2', [

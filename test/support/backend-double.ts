@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type pg from 'pg';
 import type { AttemptSpec, Backend, BackendAttempt, Observation } from '../../controller/backends/types.ts';
+import { BackendError } from '../../controller/errors.ts';
 import { hashToken } from '../../controller/gateway/tokens.ts';
 import { attemptName, type AttemptRef } from '../../controller/model/ids.ts';
 import { recordResult } from '../../controller/store/attempts.ts';
@@ -15,6 +16,10 @@ export class BackendDouble implements Backend {
   readonly claimProof = 'token';
   /** Names of the attempts whose claim succeeded: what was executed. */
   readonly executed: string[] = [];
+  /** So many starts, and so many lists, from now on get no answer. */
+  unanswered = { starts: 0, lists: 0 };
+  /** Names of the attempts that somebody wanted to be stopped or removed. */
+  readonly ended: string[] = [];
   /** Attempts that cannot be removed. */
   readonly stuck = new Set<string>();
   /** The most attempts that were alive at once. */
@@ -33,6 +38,11 @@ export class BackendDouble implements Backend {
   }
 
   start(spec: AttemptSpec): Promise<BackendAttempt> {
+    if (this.unanswered.starts > 0) {
+      this.unanswered.starts -= 1;
+      const options = { retryable: true, unanswered: true };
+      return Promise.reject(new BackendError('NODE_LOST', 'no answer', options));
+    }
     const name = attemptName(spec);
     const { runId, attempt, tenantId } = spec;
     const container: BackendAttempt = { runId, attempt, tenantId, containerId: name, state: 'running' };
@@ -81,11 +91,13 @@ export class BackendDouble implements Backend {
   }
 
   stop(ref: AttemptRef): Promise<void> {
+    this.ended.push(attemptName(ref));
     this.#end(ref, 137);
     return Promise.resolve();
   }
 
   remove(ref: AttemptRef): Promise<void> {
+    this.ended.push(attemptName(ref));
     if (this.stuck.has(attemptName(ref))) return Promise.reject(new Error('removal is already in progress'));
     this.#alive.delete(attemptName(ref));
     return Promise.resolve();
@@ -96,6 +108,10 @@ export class BackendDouble implements Backend {
   }
 
   list(): Promise<BackendAttempt[]> {
+    if (this.unanswered.lists > 0) {
+      this.unanswered.lists -= 1;
+      return Promise.reject(new Error('no answer'));
+    }
     return Promise.resolve([...this.#alive.values()]);
   }
 

@@ -2,9 +2,11 @@ import type pg from 'pg';
 import { pino } from 'pino';
 import { expect, onTestFinished, test } from 'vitest';
 import { Controller } from '../../../controller/dispatch/controller.ts';
+import { hashToken, newToken } from '../../../controller/gateway/tokens.ts';
 import { newRunId, tenantIdSchema, type RunId } from '../../../controller/model/ids.ts';
 import { DISPATCH_QUEUE, tenantQueue } from '../../../controller/queue/names.ts';
 import { openQueueServer } from '../../../controller/queue/queue-server.ts';
+import { admitRun, requestCancel } from '../../../controller/store/run-transitions.ts';
 import { Notifications } from '../../../controller/store/notifications.ts';
 import { findRun, findStatus } from '../../../controller/store/runs.ts';
 import { setGlobalCap } from '../../../controller/store/tenants.ts';
@@ -30,6 +32,7 @@ function suite(name: string, requirement: Requirement<string | undefined>): void
         claims?: boolean;
         maxConnections?: number;
         fail?: (sql: string) => boolean;
+        backend?: BackendDouble;
       } = {},
     ) {
       const { pool, url } = await database;
@@ -47,9 +50,12 @@ function suite(name: string, requirement: Requirement<string | undefined>): void
         await queues.enqueue(tenantIdSchema.parse(tenant), runId);
         return runId;
       };
-      const backend = new BackendDouble(pool, {
-        workMs: options.workMs ?? 20,
-        claims: options.claims ?? true,
+      const { workMs = 20, claims = true } = options;
+      const backend = options.backend ?? new BackendDouble(pool, { workMs, claims });
+      onTestFinished(async () => {
+        await queues.close();
+        await server.close();
+        await notifications.close();
       });
       const controller = await Controller.start({
         pool: options.fail === undefined ? pool : failing(pool, options.fail),
@@ -60,12 +66,7 @@ function suite(name: string, requirement: Requirement<string | undefined>): void
         claimTimeoutMs: options.claims === false ? 200 : 5000,
         log: pino({ level: 'silent' }),
       });
-      onTestFinished(async () => {
-        await controller.close();
-        await queues.close();
-        await server.close();
-        await notifications.close();
-      });
+      onTestFinished(() => controller.close());
       return { pool, backend, server, submit };
     }
 
@@ -135,6 +136,67 @@ function suite(name: string, requirement: Requirement<string | undefined>): void
       await expect.poll(left, { timeout: 15_000 }).toEqual([stuck]);
       await makeTenant(pool, 'after');
       await untilAllEnded(pool, [await submit('after')]);
+    });
+
+    test('leads although it cannot look for what belongs to no live run yet', async () => {
+      const { pool } = await database;
+      const backend = new BackendDouble(pool, { workMs: 20, claims: true });
+      backend.unanswered.lists = 1;
+      const exit = { kind: 'exited', exitCode: 0, oomKilled: false, at: new Date() } as const;
+      const orphan = { runId: newRunId(), attempt: 1, tenantId: tenantIdSchema.parse('gone') };
+      backend.leave({ ...orphan, containerId: 'c', state: 'ended', exit }, false);
+      const { submit } = await start({ backend });
+      await makeTenant(pool, 'unlisted');
+      await untilAllEnded(pool, [await submit('unlisted')]);
+      await expect.poll(() => backend.find(orphan), { timeout: 15_000 }).toBeUndefined();
+    });
+
+    test('a start that fails is told at once, and leaves what is live to the next leader', async () => {
+      const { pool } = await database;
+      const backend = new BackendDouble(pool, { workMs: 8_000, claims: true });
+      await makeTenant(pool, 'adopted');
+      const runId = await queueRun(pool, 'adopted');
+      const claimToken = newToken();
+      const admission = await admitRun(pool, runId, {
+        backend: 'docker',
+        claimTokenHash: hashToken(claimToken),
+      });
+      if (admission.kind !== 'admitted') throw new Error(admission.kind);
+      await backend.start({ ...admission.attempt, claimToken });
+      const startedAt = performance.now();
+      await expect(start({ backend, fail: (sql) => sql.includes('queued OR live') })).rejects.toThrow(
+        'injected',
+      );
+      expect(performance.now() - startedAt).toBeLessThan(5_000);
+      expect(backend.ended).toEqual([]);
+      expect(await findStatus(pool, runId)).toBe('RUNNING');
+      await start({ backend });
+      await untilAllEnded(pool, [runId]);
+      expect(backend.executed).toHaveLength(1);
+    });
+
+    test('a start that nobody answers costs none of the attempts, and none of the time', async () => {
+      const { pool } = await database;
+      const backend = new BackendDouble(pool, { workMs: 20, claims: true });
+      const { submit } = await start({ backend });
+      await makeTenant(pool, 'unanswered');
+      backend.unanswered.starts = 6;
+      const runId = await submit('unanswered');
+      await untilAllEnded(pool, [runId]);
+      expect(await findRun(pool, runId)).toMatchObject({ attempt: 1, reason: null });
+      expect(backend.executed).toEqual([`${runId}-1`]);
+    });
+
+    test('a run whose start nobody answers can be canceled', async () => {
+      const { pool } = await database;
+      const backend = new BackendDouble(pool, { workMs: 20, claims: true });
+      const { submit } = await start({ backend });
+      await makeTenant(pool, 'hopeless');
+      backend.unanswered.starts = Infinity;
+      const runId = await submit('hopeless');
+      await expect.poll(() => findStatus(pool, runId), { timeout: 10_000 }).toBe('STARTING');
+      await requestCancel(pool, runId);
+      await expect.poll(() => findStatus(pool, runId), { timeout: 10_000 }).toBe('CANCELED');
     });
 
     test('loses no run when the queue is lost', async () => {
