@@ -87,14 +87,18 @@ def subfolders(folder: Path) -> Iterable[Path]:
 
 def check(rootfs: Path) -> None:
     """Starts the program in the finished root folder, and loads what it loads only when a component runs."""
+
+    def enter() -> None:
+        os.chroot(rootfs)
+        os.chdir("/")
+
     imports = [f"await import('/{APP}/controller/control-plane/{name}.ts');" for name in COMPONENTS]
     for command in (f"/{WORMHOLE}", "--help"), (f"/{NODE}", "--input-type=module", "--eval", "\n".join(imports)):
         subprocess.run(  # noqa: S603
             command,
             check=True,
             stdout=subprocess.DEVNULL,
-            preexec_fn=lambda: os.chroot(rootfs),
-            cwd="/",
+            preexec_fn=enter,
             env={},
         )
 
