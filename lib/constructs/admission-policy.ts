@@ -2,6 +2,7 @@ import { ApiObject } from 'cdk8s';
 import { Construct } from 'constructs';
 import { z } from 'zod';
 import type { k8s } from '../../imports/k8s.ts';
+import type { Rule } from '../cel.ts';
 import { checked } from '../checked.ts';
 import { refuseImage } from '../image.ts';
 import { COMPONENTS, componentLabels, LABELS, MANAGED_BY } from '../labels.ts';
@@ -9,7 +10,7 @@ import { dnsLabelSchema } from '../names.ts';
 import { GATEWAY } from '../platform-names.ts';
 import { runJobPropsSchema } from './run-job-props.ts';
 import { placementSchema, type RunPlacement } from './run-pod-props.ts';
-import { annotationRule, POD_VARIABLES, runPodRules, type Rule } from './run-pod-rules.ts';
+import { annotationRule, POD_VARIABLES, runPodRules } from './run-pod-rules.ts';
 
 export interface RunAdmissionPolicyProps {
   /** The platform instance whose tenant namespaces are guarded. */

@@ -1,16 +1,11 @@
+import { all, empty, literal, type Rule } from '../cel.ts';
 import { ACCOUNTS } from '../platform-names.ts';
 import { COMPONENTS, componentLabels, LABELS } from '../labels.ts';
 import { NONROOT_ID } from '../pod-security.ts';
 import { RUN_RESOURCES } from '../run-size.ts';
+import { placementRules } from './run-placement-rules.ts';
 import { RUN_POD_ANNOTATIONS } from './run-pod.ts';
 import { type RunPlacement, runPodShape } from './run-pod-props.ts';
-
-/** One thing that every run's pod is: a CEL expression that is true of it, and what a person is told otherwise. */
-export interface Rule {
-  /** https://kubernetes.io/docs/reference/using-api/cel/ */
-  readonly expression: string;
-  readonly message: string;
-}
 
 /** The variables that the rules speak of. `pod` is not among them: where it is depends on what was asked for. */
 export const POD_VARIABLES = [
@@ -33,10 +28,6 @@ const TOKEN_SECONDS = 600;
 /** The longest that a run has between SIGTERM and SIGKILL, in seconds. */
 const GRACE_SECONDS = Number(runPodShape.terminationGracePeriodSeconds.unwrap().maxValue);
 
-/** CEL writes texts, booleans, lists and maps as JSON does. */
-const literal = (value: unknown): string => JSON.stringify(value);
-const all = (...terms: string[]): string => terms.join(' && ');
-const empty = (list: string): string => `${list}.orValue([]).size() == 0`;
 const label = (key: string): string => `variables.labels[?${literal(key)}].orValue("")`;
 
 const containerRules = (images: readonly string[]): Rule[] => [
@@ -230,62 +221,6 @@ const podRules = (instance: string): Rule[] => [
     message: "a run's tenant-id label is that of its namespace",
   },
 ];
-
-/** Kubernetes gives every pod these two. */
-const GIVEN_TOLERATIONS = ['not-ready', 'unreachable'].map(
-  (state) => ({ key: `node.kubernetes.io/${state}`, operator: 'Exists', effect: 'NoExecute' }) as const,
-);
-
-/** Kueue holds a pod back until it has chosen its node. */
-const KUEUE_GATES = ['kueue.x-k8s.io/admission', 'kueue.x-k8s.io/topology'];
-
-const same = (field: string, declared: unknown): string =>
-  declared === undefined
-    ? `!has(variables.spec.${field})`
-    : `variables.spec.?${field} == optional.of(${literal(declared)})`;
-
-const placementRules = (placement: RunPlacement, kueue: boolean): Rule[] => {
-  const { nodeSelector = {}, tolerations = [], priorityClassName, runtimeClassName, hostUsers } = placement;
-  const tolerated = [...tolerations, ...GIVEN_TOLERATIONS].map(({ key, operator, effect = '', ...rest }) => [
-    key,
-    operator,
-    'value' in rest ? rest.value : '',
-    effect,
-  ]);
-  return [
-    {
-      expression: same('priorityClassName', priorityClassName),
-      message: `a run's priority class is ${priorityClassName ?? 'not set'}`,
-    },
-    {
-      expression: all(same('runtimeClassName', runtimeClassName), same('hostUsers', hostUsers)),
-      message: `a run's sandbox is the platform's: runtimeClassName ${runtimeClassName ?? 'not set'}, hostUsers ${hostUsers ?? 'not set'}`,
-    },
-    {
-      // A flavor of Kueue's adds the labels of its nodes.
-      expression: kueue
-        ? `${literal(nodeSelector)}.all(k, variables.nodeSelector[?k] == ${literal(nodeSelector)}[?k])`
-        : `variables.nodeSelector == ${literal(nodeSelector)}`,
-      message: `a run's nodeSelector ${kueue ? 'contains' : 'is'} ${literal(nodeSelector)}`,
-    },
-    {
-      expression: `variables.spec.?tolerations.orValue([]).all(t, [t.?key.orValue(""), t.?operator.orValue("Equal"), t.?value.orValue(""), t.?effect.orValue("")] in ${literal(tolerated)})`,
-      message: `a run tolerates only ${tolerated.map(([key]) => key).join(', ')}, as the platform declares it`,
-    },
-    {
-      expression: all(
-        'variables.spec.?schedulerName.orValue("default-scheduler") == "default-scheduler"',
-        '!has(variables.spec.affinity)',
-        empty('variables.spec.?topologySpreadConstraints'),
-        kueue
-          ? `variables.spec.?schedulingGates.orValue([]).all(g, g.name in ${literal(KUEUE_GATES)})`
-          : empty('variables.spec.?schedulingGates'),
-      ),
-      message:
-        'a run is placed by the default scheduler, beside whatever is there: no affinity, topologySpreadConstraints or schedulingGates',
-    },
-  ];
-};
 
 /** @returns a rule that the pod of a run is annotated by us alone: annotations switch on what networks and runtimes can. */
 export const annotationRule = (kueue: boolean): Rule => {
