@@ -4,6 +4,7 @@ import { jobName, jobPath } from '../../controller/backends/kubernetes/job-path.
 import { jobSchema } from '../../controller/backends/kubernetes/objects.ts';
 import { listAll } from '../../controller/backends/kubernetes/list-all.ts';
 import type { AttemptSpec, Backend } from '../../controller/backends/types.ts';
+import { judge } from '../../controller/model/verdict.ts';
 import { newAttempt } from '../support/attempts.ts';
 import { docker } from '../support/docker.ts';
 import {
@@ -184,7 +185,13 @@ describeWith('the Kubernetes backend', docker, (engine) => {
         await observations.of('started', spec);
         const body = { propagationPolicy: 'Background' };
         await admin.send({ method: 'DELETE', path: jobPath(namespace, jobName(spec)), body });
-        expect((await observations.of('ended', spec)).exit).toMatchObject({ exitCode: 42 });
+        const { exit } = await observations.of('ended', spec);
+        expect(exit).toMatchObject({ kind: 'exited', exitCode: 42 });
+        expect(exit.cause).toBeUndefined();
+        const { deadlineAt } = spec;
+        const result = { status: 'CANCELED', reason: 'CANCELED' } as const;
+        const facts = { claimed: true, stopCause: null, cancelRequested: false, result, exit, deadlineAt };
+        expect(judge(facts)).toMatchObject({ status: 'FAILED', reason: 'RUNNER_LOST' });
       });
 
       test('a Job that is deleted by hand before it had a pod is lost', async ({ make, listenTo }) => {
