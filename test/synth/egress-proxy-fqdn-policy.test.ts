@@ -78,7 +78,7 @@ describe('EgressProxyFqdnPolicy', () => {
           ],
         }),
       );
-      const [, controlPlane] = environmentApps(environment, 'unused');
+      const controlPlane = environmentApps(environment, 'unused').at(-1);
       const policies = (controlPlane!.charts[0]!.toJson() as { kind: string }[]).filter(
         ({ kind }) => kind === 'CiliumNetworkPolicy',
       );
