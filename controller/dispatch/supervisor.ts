@@ -88,10 +88,10 @@ export class Supervisor {
 
   /** Resolves when no run is being supervised, at once when they were abandoned. */
   async idle(): Promise<void> {
-    while (this.#live.size > 0 && !this.#isAbandoned) await Promise.allSettled(this.#live.values());
+    while (this.#live.size > 0 && !this.#isAbandoned()) await Promise.allSettled(this.#live.values());
   }
 
-  get #isAbandoned(): boolean {
+  #isAbandoned(): boolean {
     return this.#abandoned.signal.aborted;
   }
 
@@ -105,7 +105,7 @@ export class Supervisor {
 
   async #admit(runId: RunId): Promise<Outcome> {
     const { pool, backend, log } = this.#options;
-    if (this.#isAbandoned) return LEFT;
+    if (this.#isAbandoned()) return LEFT;
     const claimToken = backend.claimProof === 'token' ? newToken() : null;
     const admission = await admitRun(pool, runId, {
       backend: backend.name,
@@ -135,7 +135,7 @@ export class Supervisor {
     try {
       container = await this.#start({ ...attempt, claimToken });
     } catch (error) {
-      if (this.#isAbandoned) return LEFT;
+      if (this.#isAbandoned()) return LEFT;
       await this.#remove(attempt);
       return await this.#settle(attempt, startFailure(error), null);
     }
@@ -165,7 +165,7 @@ export class Supervisor {
       try {
         return await backend.start({ ...spec, deadlineAt });
       } catch (error) {
-        if (!(error instanceof BackendError && error.unanswered) || this.#isAbandoned) throw error;
+        if (!(error instanceof BackendError && error.unanswered) || this.#isAbandoned()) throw error;
         const { runId, attempt, tenantId } = spec;
         log.warn({ runId, attempt, tenantId, tries, error: error.message }, 'nobody answered a start');
         const live = await findLiveAttempt(pool, runId);
@@ -190,7 +190,7 @@ export class Supervisor {
       try {
         await backend.adopt(attempt);
       } catch (error) {
-        if (this.#isAbandoned) return LEFT;
+        if (this.#isAbandoned()) return LEFT;
         log.warn(
           { runId: attempt.runId, error: messageOf(error) },
           'a live run cannot be reached any more; ending it',
