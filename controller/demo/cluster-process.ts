@@ -55,7 +55,9 @@ export async function startCluster(options: {
     detached: true,
   });
   const exited = once(child, 'exit') as Promise<[number | null, NodeJS.Signals | null]>;
+  let isEnding = false;
   const end = async (): Promise<void> => {
+    isEnding = true;
     child.stdin.end();
     await exited;
   };
@@ -63,7 +65,7 @@ export async function startCluster(options: {
   createInterface({ input: child.stderr }).on('line', (line) => {
     last.push(line);
     if (last.length > LINES_KEPT) last.shift();
-    options.onProgress(line);
+    if (!isEnding) options.onProgress(line);
   });
   // It may end before it has read anything.
   child.stdin.on('error', () => undefined);

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { describe, expect, test as base } from 'vitest';
 import type { AttemptSpec, Backend, BackendAttempt } from '../../controller/backends/types.ts';
 import { attemptName, type AttemptRef } from '../../controller/model/ids.ts';
@@ -29,6 +30,8 @@ export type BackendFactory = (options: {
 }) => Promise<BackendUnderTest>;
 
 const UNTIL_TOLD = "trap 'exit 42' TERM; while :; do sleep 0.1; done";
+/** A shell sets its trap a moment after its container has started; until then process 1 hears no SIGTERM. */
+const TRAP_MS = 1000;
 const DEAF = "trap '' TERM; while :; do sleep 0.1; done";
 /** Small: the tests run beside each other. */
 const LIMITS = { cpus: 0.1, memoryMb: 64, pids: 32, tmpMb: 8 };
@@ -173,6 +176,7 @@ export function describeBackend(name: string, factory: BackendFactory): void {
       const spec = anAttempt();
       await backend.start(spec);
       await observations.of('started', spec);
+      await delay(TRAP_MS);
       await backend.stop(spec, { graceMs: 10_000 });
       const { exit } = await observations.of('ended', spec);
       expect(exit).toMatchObject({ kind: 'exited', exitCode: 42, oomKilled: false });
@@ -289,6 +293,7 @@ export function describeBackend(name: string, factory: BackendFactory): void {
         await backend.start(spec);
         await observed.of('started', spec);
       }
+      await delay(TRAP_MS);
       const [live, ended] = specs;
       await backend.stop(ended, { graceMs: 10_000 });
       await observed.of('ended', ended);
