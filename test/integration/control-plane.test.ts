@@ -180,9 +180,7 @@ describe('the controller', () => {
     // Either at once, or after its probes are answered.
     const said = await starting.then(
       async (component) => {
-        await until('its end', READY_MS, async () => {
-          await expect(component.health()).rejects.toThrow();
-        });
+        await component.ended;
         return component.lines.join('\n');
       },
       (error: unknown) => messageOf(error),

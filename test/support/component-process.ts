@@ -16,12 +16,15 @@ export interface Readiness {
 export class ComponentProcess implements AsyncDisposable {
   /** All lines of its log. */
   readonly lines: string[];
+  /** Resolves when it has ended and all its lines are there. */
+  readonly ended: Promise<unknown>;
   readonly #child: ChildProcess;
   readonly #probes: string;
 
-  private constructor(child: ChildProcess, lines: string[], probePort: number) {
+  private constructor(child: ChildProcess, lines: string[], ended: Promise<unknown>, probePort: number) {
     this.#child = child;
     this.lines = lines;
+    this.ended = ended;
     this.#probes = `http://127.0.0.1:${probePort}`;
   }
 
@@ -42,13 +45,15 @@ export class ComponentProcess implements AsyncDisposable {
       const match = /"port":(\d+),"msg":"probes are answered"/.exec(line);
       if (match !== null) resolve(Number(match[1]));
     };
-    for (const input of [child.stdout, child.stderr]) createInterface({ input }).on('line', take);
-    child.once('close', (code) =>
-      reject(new Error(`it ended with ${code ?? 'a signal'}: ${lines.join('\n')}`)),
-    );
+    const readers = [child.stdout, child.stderr].map((input) => createInterface({ input }).on('line', take));
+    const ended = Promise.all([once(child, 'close'), ...readers.map((reader) => once(reader, 'close'))]);
+    void ended.then(() => {
+      const how = child.exitCode ?? child.signalCode ?? 'unknown';
+      reject(new Error(`it ended with ${how}: ${lines.join('\n')}`));
+    });
     const timer = setTimeout(() => reject(new Error('it does not answer probes')), START_TIMEOUT_MS);
     try {
-      return new ComponentProcess(child, lines, await promise);
+      return new ComponentProcess(child, lines, ended, await promise);
     } catch (error) {
       child.kill('SIGKILL');
       throw error;
