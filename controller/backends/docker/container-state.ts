@@ -1,30 +1,6 @@
 import type { ContainerInspectInfo } from 'dockerode';
-import { z } from 'zod';
-import { runIdSchema, tenantIdSchema } from '../../model/ids.ts';
-import { LABELS } from '../../model/labels.ts';
+import { identityOf } from '../attempt-labels.ts';
 import type { BackendAttempt, Exit } from '../types.ts';
-
-const identitySchema = z
-  .object({
-    [LABELS.runId]: runIdSchema,
-    [LABELS.attempt]: z
-      .string()
-      .regex(/^[1-9][0-9]{0,5}$/)
-      .transform(Number),
-    [LABELS.tenantId]: tenantIdSchema,
-  })
-  .transform((labels) => ({
-    runId: labels[LABELS.runId],
-    attempt: labels[LABELS.attempt],
-    tenantId: labels[LABELS.tenantId],
-  }));
-
-/** Which attempt of which tenant a container is. */
-export type ContainerIdentity = z.infer<typeof identitySchema>;
-
-/** @returns what a container's labels say, or undefined when somebody else wrote them. */
-export const identityOf = (labels: unknown): ContainerIdentity | undefined =>
-  identitySchema.safeParse(labels).data;
 
 /** @returns our word for the engine's state of a container. */
 export function stateOf(engineState: string): BackendAttempt['state'] {

@@ -2,7 +2,8 @@ import type Dockerode from 'dockerode';
 import type { ContainerInfo } from 'dockerode';
 import type { AttemptRef } from '../../model/ids.ts';
 import type { Exit, Observation } from '../types.ts';
-import { exitOf, identityOf, stateOf } from './container-state.ts';
+import { identityOf } from '../attempt-labels.ts';
+import { exitOf, stateOf } from './container-state.ts';
 import { accepting } from './engine-error.ts';
 import { watchEngine, type EngineChange, type EngineWatchOptions } from './engine-watch.ts';
 

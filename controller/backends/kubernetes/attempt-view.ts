@@ -1,7 +1,7 @@
 import type { Exit } from '../../model/exit.ts';
 import { attemptName, type AttemptRef } from '../../model/ids.ts';
 import type { BackendAttempt, Observation, TenantAttempt } from '../types.ts';
-import { attemptOf } from './identity.ts';
+import { identityOf } from '../attempt-labels.ts';
 import type { Pod } from './objects.ts';
 import { podExit, podWait, startedAt, vanishedExit, type PodWait } from './pod-exit.ts';
 import type { PodChange } from './pod-watch.ts';
@@ -113,7 +113,7 @@ export class AttemptView {
   }
 
   #seen(pod: Pod, again: boolean): void {
-    const ref = attemptOf(pod.metadata.labels);
+    const ref = identityOf(pod.metadata.labels);
     if (ref?.tenantId !== this.#options.tenantId) return;
     const jobUid = pod.metadata.ownerReferences.find((owner) => owner.kind === 'Job')?.uid ?? '';
     const tracked = this.expect(ref, jobUid);
@@ -136,7 +136,7 @@ export class AttemptView {
   }
 
   #gone(pod: Pod): void {
-    const ref = attemptOf(pod.metadata.labels);
+    const ref = identityOf(pod.metadata.labels);
     const tracked = ref && this.get(ref);
     if (tracked?.pod?.metadata.uid !== pod.metadata.uid) return;
     tracked.vanished = tracked.pod;

@@ -1,9 +1,10 @@
 import type { TenantId } from '../../model/ids.ts';
 import { LABELS } from '../../model/labels.ts';
+import { identityOf } from '../attempt-labels.ts';
 import type { TenantAttempt } from '../types.ts';
 import type { ApiClient } from './api-client.ts';
 import { accepting } from './api-error.ts';
-import { attemptOf, selector } from './identity.ts';
+import { selector } from './identity.ts';
 import { jobPath } from './job-path.ts';
 import { listAll } from './list-all.ts';
 import { retryTransient } from './retry-transient.ts';
@@ -70,9 +71,9 @@ async function surveyTenant(
     tenantId,
     namespace,
     jobs: (jobs?.items ?? []).flatMap((job) => {
-      const ref = attemptOf(job.metadata.labels);
+      const ref = identityOf(job.metadata.labels);
       return isOwn(ref) ? [{ ref, job }] : [];
     }),
-    pods: (podList?.items ?? []).map((pod) => attemptOf(pod.metadata.labels)).filter(isOwn),
+    pods: (podList?.items ?? []).map((pod) => identityOf(pod.metadata.labels)).filter(isOwn),
   };
 }

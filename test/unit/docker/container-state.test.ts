@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest';
-import { identityOf, stateOf } from '../../../controller/backends/docker/container-state.ts';
+import { identityOf } from '../../../controller/backends/attempt-labels.ts';
+import { stateOf } from '../../../controller/backends/docker/container-state.ts';
 import { identityLabels } from '../../../controller/backends/docker/container-spec.ts';
 import { parseEvent } from '../../../controller/backends/docker/engine-watch.ts';
 import { newAttempt } from '../../support/attempts.ts';
