@@ -17,10 +17,12 @@ export interface Post {
 }
 
 const CREATED = 201;
+/** Two objects that count in one quota met: the same request is right a moment later. */
+const CONFLICT = 409;
 
 /**
  * Creates objects as fast as an API server takes them from one client: over kept connections, from bodies that are
- * ready, without a look at the answers but for their status.
+ * ready, without a look at the answers but for their status. What a conflict stopped is sent again at once.
  * @param inFlight so many requests at a time.
  * @throws when one is refused.
  */
@@ -31,9 +33,10 @@ export async function postAll(
   signal: AbortSignal,
 ): Promise<void> {
   const agent = new Agent({ keepAlive: true, maxSockets: inFlight, ca });
-  const next = posts.values();
+  const waiting = [...posts].reverse();
   const send = async (): Promise<void> => {
-    for (const { path, body } of next) {
+    for (let post = waiting.pop(); post !== undefined; post = waiting.pop()) {
+      const { path, body } = post;
       const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
       const headers = {
         authorization: `Bearer ${token}`,
@@ -45,7 +48,8 @@ export async function postAll(
         .end(body);
       const response = await promise;
       const text = await drain(response, response.statusCode !== CREATED);
-      if (text !== '') throw new Error(`POST ${path}: ${response.statusCode ?? ''} ${text}`);
+      if (response.statusCode === CONFLICT) waiting.push(post);
+      else if (text !== '') throw new Error(`POST ${path}: ${response.statusCode ?? ''} ${text}`);
     }
   };
   try {
