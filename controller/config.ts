@@ -8,7 +8,7 @@ import { checked } from './config-problems.ts';
 import { internalServiceSchema, type InternalService } from './egress/internal-service.ts';
 import { messageOf, WormholeError } from './errors.ts';
 import { kubernetesSchema, type KubernetesConfig } from './kubernetes-config.ts';
-import { tenantSchema, type Tenant } from './model/tenant.ts';
+import { startRateSchema, tenantSchema, type StartRate, type Tenant } from './model/tenant.ts';
 import { withSecretFiles } from './secret-files.ts';
 import { defaultPaths, type Paths } from './setup/paths.ts';
 
@@ -33,6 +33,7 @@ const declaredSchema = z
       .regex(/^[a-z0-9](?:[-a-z0-9]{0,38}[a-z0-9])?$/, '1 to 40 lower-case letters, digits or "-"')
       .default('default'),
     maxConcurrent: z.int().min(1).max(100_000).default(50),
+    startRate: startRateSchema.optional(),
     tenants: z.array(tenantSchema).max(100_000).default([]),
     internalServices: z.array(internalServiceSchema).max(1000).default([]),
     logRetentionDays: z.int().min(1).max(3650).default(30),
@@ -172,6 +173,8 @@ export interface PlatformConfig extends Environment {
   readonly instance: string;
   /** Runs in STARTING or RUNNING at once, of all tenants together. */
   readonly maxConcurrent: number;
+  /** How fast runs of all tenants together are started; unset: as slots allow. */
+  readonly startRate: StartRate | undefined;
   readonly tenants: readonly Tenant[];
   /** Log lines are kept for this many days. */
   readonly logRetentionDays: number;
@@ -247,7 +250,13 @@ export function loadConfig(source: ConfigSource = {}): PlatformConfig {
       `the environment: ${SERVICES_VARIABLE}: "${serviceName(twice)}" is there twice, or declared too; allowed: a host and port used only once`,
     );
   }
-  return { ...environment, ...declared, internalServices, kubernetes, ephemeral: false };
+  return {
+    ...{ ...environment, ...declared },
+    startRate: declared.startRate,
+    internalServices,
+    kubernetes,
+    ephemeral: false,
+  };
 }
 
 function readDeclared(file: string | undefined): z.infer<typeof declaredSchema> {

@@ -11,7 +11,7 @@ import { openLogStore } from './store/logs/open.ts';
 import type { LogStore } from './store/logs/types.ts';
 import { migrate } from './store/migrate.ts';
 import { Notifications } from './store/notifications.ts';
-import { setGlobalCap, upsertTenant } from './store/tenants.ts';
+import { setPlatformLimits, upsertTenant } from './store/tenants.ts';
 
 export interface LeadOptions {
   readonly config: PlatformConfig;
@@ -101,7 +101,7 @@ export async function takeLead(options: LeadOptions): Promise<Lead> {
     log: (message) => log.warn(message),
   });
   opened.defer(() => logs.close());
-  await setGlobalCap(pool, config.maxConcurrent);
+  await setPlatformLimits(pool, config);
   await transaction(pool, async (db) => {
     for (const tenant of config.tenants) await upsertTenant(db, tenant);
   });

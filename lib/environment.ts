@@ -13,7 +13,7 @@ import { InvalidValueError } from './errors.ts';
 import { gitOpsSchema } from './gitops/gitops-props.ts';
 import { refuseImage } from './image.ts';
 import { dnsLabelSchema, instanceSchema, ownNamespaceSchema } from './names.ts';
-import { tenantSchema } from './tenant.ts';
+import { startRateSchema, tenantSchema } from './tenant.ts';
 
 /** 12 characters of prefix, "-" and 50 of a tenant's id are the 63 of a namespace. */
 const PREFIX_CHARACTERS = 12;
@@ -35,6 +35,8 @@ const declaredSchema = z.strictObject({
   allowImageTag: z.boolean().default(false),
   /** Runs in STARTING or RUNNING at once, of all tenants together. */
   maxConcurrent: z.int().min(1).max(100_000).default(50),
+  /** How fast runs of all tenants together are started. Unset: as slots allow. */
+  startRate: startRateSchema.exactOptional(),
   tenants: z.array(tenantSchema).min(1).max(10_000),
   /** What the runs of a tenant that says nothing about it may reach. */
   egress: egressPolicySchema.prefault({}),

@@ -6,10 +6,12 @@ import { EGRESS_PROXY, GATEWAY } from './platform-names.ts';
 export const wormholeConfig = (environment: Environment): string => {
   const { instance, maxConcurrent, tenants, internalServices, logRetentionDays, claimTimeoutMs, retry } =
     environment;
+  const { startRate } = environment;
   const { platformNamespace, tenantNamespacePrefix, images, allowImageTag, placement, kueue } = environment;
   const declared = {
     instance,
     maxConcurrent,
+    ...(startRate && { startRate }),
     tenants,
     internalServices,
     logRetentionDays,

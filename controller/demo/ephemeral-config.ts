@@ -14,6 +14,7 @@ export const ephemeralConfig = (
   ...environment,
   ...declared,
   instance: folder.instance,
+  startRate: undefined,
   logRetentionDays: 1,
   claimTimeoutMs: 60_000,
   retry: { attempts: 3, initialDelayMs: 500, maxDelayMs: 5000 },

@@ -25,11 +25,29 @@ export const egressPolicySchema = z.strictObject({
 });
 export type EgressPolicy = z.infer<typeof egressPolicySchema>;
 
+/** Order in which tenants with work get free slots; within a class slots are shared fairly. */
+export const PRIORITIES = ['high', 'normal', 'low'] as const;
+export type Priority = (typeof PRIORITIES)[number];
+
+/** At most `max` starts within any `durationMs`. */
+export const startRateSchema = z.strictObject({
+  max: z.int().min(1).max(10_000),
+  durationMs: z.int().min(100).max(3_600_000).default(1000),
+});
+export type StartRate = z.infer<typeof startRateSchema>;
+
 /** A tenant as the platform team declares it. */
 export const tenantSchema = z.strictObject({
   id: tenantIdSchema,
   maxConcurrent: z.int().min(1).max(100_000).default(5).describe('Runs in STARTING or RUNNING at once.'),
-  maxQueued: z.int().min(0).max(10_000_000).default(10_000).describe('Runs in QUEUED; more are refused.'),
+  maxQueued: z.int().min(0).max(10_000_000).default(10_000).describe('Runs in QUEUED at once.'),
+  whenFull: z
+    .enum(['reject', 'wait'])
+    .default('reject')
+    .describe('What becomes of a run that is submitted while maxQueued runs are queued.'),
+  weight: z.int().min(1).max(1000).default(1).describe('Its share of the global cap, relative to others.'),
+  priority: z.enum(PRIORITIES).default('normal').describe('Tenants of a higher class get slots first.'),
+  startRate: startRateSchema.exactOptional().describe('How fast runs are started. Unset: as slots allow.'),
   maxTimeoutMs: z
     .int()
     .min(1000)

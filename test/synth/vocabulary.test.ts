@@ -68,6 +68,10 @@ describe('lib and controller agree on', () => {
     const tenants = fc.oneof(
       fc.record({ maxConcurrent: near(1, 100_000) }),
       fc.record({ maxQueued: near(0, 10_000_000) }),
+      fc.record({ weight: near(1, 1000) }),
+      fc.record({ priority: fc.constantFrom('high', 'low', 'urgent') }),
+      fc.record({ whenFull: fc.constantFrom('reject', 'wait', 'drop') }),
+      fc.record({ startRate: fc.record({ max: near(1, 10_000), durationMs: near(100, 3_600_000) }) }),
       fc.record({ maxTimeoutMs: near(1000, 86_400_000) }),
       fc.record({ limits }),
       fc.record({ egress }),

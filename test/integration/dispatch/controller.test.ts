@@ -9,7 +9,7 @@ import { openQueueServer } from '../../../controller/queue/queue-server.ts';
 import { admitRun, requestCancel } from '../../../controller/store/run-transitions.ts';
 import { Notifications } from '../../../controller/store/notifications.ts';
 import { findRun, findStatus } from '../../../controller/store/runs.ts';
-import { setGlobalCap } from '../../../controller/store/tenants.ts';
+import { setPlatformLimits } from '../../../controller/store/tenants.ts';
 import { BackendDouble } from '../../support/backend-double.ts';
 import { cloneDatabase } from '../../support/database.ts';
 import { describeWith, redis, type Requirement } from '../../support/requires.ts';
@@ -79,7 +79,7 @@ function suite(name: string, requirement: Requirement<string | undefined>): void
 
     test('runs many tenants’ runs, each once, with more tenants at work than the server bears lanes for', async () => {
       const { pool, backend, submit } = await start({ maxConnections: 36 });
-      await setGlobalCap(pool, 10);
+      await setPlatformLimits(pool, { maxConcurrent: 10, startRate: undefined });
       const runs: RunId[] = [];
       for (let tenant = 0; tenant < 20; tenant += 1) {
         await makeTenant(pool, `many-${tenant}`, { maxConcurrent: 2 });

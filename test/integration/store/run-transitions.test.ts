@@ -23,7 +23,7 @@ import {
   requeueRun,
 } from '../../../controller/store/run-transitions.ts';
 import { findRun } from '../../../controller/store/runs.ts';
-import { setGlobalCap } from '../../../controller/store/tenants.ts';
+import { setPlatformLimits } from '../../../controller/store/tenants.ts';
 import { cloneDatabase } from '../../support/database.ts';
 import { makeTenant, queueRun } from '../../support/runs.ts';
 
@@ -64,7 +64,7 @@ const settled = (work: Promise<boolean>): Promise<unknown> => work.catch((error:
 const status = async (runId: RunId) => (await findRun(pool, runId))?.status;
 
 describe('the claim', () => {
-  beforeAll(() => setGlobalCap(pool, 10_000));
+  beforeAll(() => setPlatformLimits(pool, { maxConcurrent: 10_000, startRate: undefined }));
 
   test('hands the payload out exactly once, however many ask at the same time', async () => {
     await makeTenant(pool, 'claims', { maxConcurrent: 50 });
@@ -177,7 +177,7 @@ describe('slots', () => {
     const held = await pool.query<{ n: number }>(
       `SELECT count(*)::int AS n FROM workflow_runs WHERE status IN ('STARTING', 'RUNNING')`,
     );
-    await setGlobalCap(pool, (held.rows[0]?.n ?? 0) + 6);
+    await setPlatformLimits(pool, { maxConcurrent: (held.rows[0]?.n ?? 0) + 6, startRate: undefined });
     try {
       const runs = await Promise.all(
         Array.from({ length: 30 }, (_, i) => queueRun(pool, i % 2 === 0 ? 'wide' : 'narrow')),
@@ -194,7 +194,7 @@ describe('slots', () => {
       expect(slots['narrow']).toBeLessThanOrEqual(3);
       expect(admissions.filter(({ kind }) => kind === 'held')).toHaveLength(24);
     } finally {
-      await setGlobalCap(pool, 1000);
+      await setPlatformLimits(pool, { maxConcurrent: 1000, startRate: undefined });
     }
   });
 
@@ -283,7 +283,7 @@ describe('a run', () => {
   /** Promise 2, and the state machine as a whole: any order of transitions, each repeated at will. */
   test('once terminal stays as it is, under any sequence of transitions', async () => {
     await makeTenant(pool, 'model', { maxConcurrent: 100_000 });
-    await setGlobalCap(pool, 100_000);
+    await setPlatformLimits(pool, { maxConcurrent: 100_000, startRate: undefined });
     const step = fc.constantFrom('admit', 'claim', 'requeue', 'finish', 'cancel', 'fail', 'endQueued');
     await fc.assert(
       fc.asyncProperty(
