@@ -9,6 +9,7 @@ import { print } from './report.ts';
 
 // Loaded only when they are needed: queue and drivers take longer to load than help to print.
 const BENCHMARKS: Readonly<Record<string, () => Promise<Benchmark>>> = {
+  capacity: async () => (await import('./capacity.ts')).capacityBenchmark,
   docker: async () => (await import('./docker.ts')).dockerBenchmark,
   kubernetes: async () => (await import('./kubernetes.ts')).kubernetesBenchmark,
 };

@@ -1,0 +1,136 @@
+import type { CapacityFindings } from '../capacity.ts';
+import { atLeast, atMost, below, exactly, metric, type Metric } from '../metrics.ts';
+import type { Report, Table } from '../report.ts';
+import { median, quantile } from '../statistics.ts';
+import { IDLE, type Held } from './connections.ts';
+import type { Dispatch } from './latency.ts';
+import type { Wait } from './fairness.ts';
+import type { MemoryUse } from './memory.ts';
+import type { Round } from './rate.ts';
+
+/** @returns what was found of dispatch, as it is shown. */
+export function capacityReport(findings: CapacityFindings): Report {
+  const { dispatch, waits, rounds, memory, connections, takeovers } = findings;
+  return {
+    tables: [
+      ...(dispatch === undefined ? [] : [dispatchTable(dispatch)]),
+      ...(rounds === undefined ? [] : [roundsTable(rounds)]),
+      ...(connections === undefined ? [] : [connectionsTable(connections)]),
+    ],
+    metrics: [
+      ...(waits === undefined ? [] : fairnessMetrics(waits)),
+      ...(rounds === undefined ? [] : rateMetrics(rounds)),
+      ...(memory === undefined ? [] : memoryMetrics(memory)),
+      ...(connections === undefined ? [] : [connectionsMetric(connections)]),
+      ...(dispatch === undefined ? [] : dispatchMetrics(dispatch)),
+      ...(takeovers === undefined ? [] : takeoverMetrics(takeovers)),
+    ],
+    remarks: ['PostgreSQL is the embedded one without fsync; runs have no container.'],
+  };
+}
+
+const ms = (values: readonly number[], fraction: number): string => quantile(values, fraction).toFixed(1);
+
+const dispatchTable = (all: readonly Dispatch[]): Table => ({
+  head: ['SUBMIT TO START (MS)', 'RUNS', 'P50', 'P95', 'P99', 'MOST'],
+  rows: all.flatMap(({ queue, producer, lone, paced }) =>
+    Object.entries({ 'one by one': lone, 'at random times': paced }).map(([how, values]) => [
+      `${queue}, ${producer}, ${how}`,
+      String(values.length),
+      ...[0.5, 0.95, 0.99, 1].map((fraction) => ms(values, fraction)),
+    ]),
+  ),
+});
+
+const roundsTable = (rounds: readonly Round[]): Table => ({
+  head: ['QUEUED', 'STARTS A SECOND', 'OF WHICH BACKEND (MS A RUN)', 'UNTIL IT LED (MS)'],
+  rows: rounds.map(({ queued, perSecond, backendMs, recoveryMs }) => [
+    String(queued),
+    perSecond.toFixed(0),
+    backendMs.toFixed(3),
+    recoveryMs.toFixed(0),
+  ]),
+});
+
+const connectionsTable = (all: readonly Held[]): Table => ({
+  head: ['TENANTS', 'QUEUE', 'POSTGRESQL', 'REDIS'],
+  rows: all.map(({ queue, tenants, waiting, postgres, redis }) => [
+    `${tenants} ${waiting ? 'waiting' : 'idle'}`,
+    queue,
+    String(postgres),
+    String(redis),
+  ]),
+});
+
+function fairnessMetrics(waits: readonly Wait[]): Metric[] {
+  const slots = waits.map((wait) => wait.slots / wait.activeTenants);
+  return [
+    metric('slots_waited_per_tenant', Math.max(...slots), 2, atMost(2)),
+    metric('slots_waited_p50', median(waits.map((wait) => wait.slots)), 1),
+  ];
+}
+
+function rateMetrics(rounds: readonly Round[]): Metric[] {
+  const short = Math.min(...rounds.map(({ queued }) => queued));
+  const rates = (isShort: boolean): number[] =>
+    rounds.filter(({ queued }) => (queued === short) === isShort).map(({ perSecond }) => perSecond);
+  const long = rates(false);
+  return [
+    // Each long queue by the short one right before it.
+    metric(
+      'dispatch_rate_ratio_100k',
+      median(rates(true).map((rate, index) => (long[index] ?? NaN) / rate)),
+      3,
+      atLeast(0.8),
+    ),
+    metric('dispatch_per_second_1k', median(rates(true)), 0),
+    metric('dispatch_per_second_100k', median(long), 0),
+  ];
+}
+
+function memoryMetrics({ few, many }: MemoryUse): Metric[] {
+  const runs = many.queued - few.queued;
+  return [
+    metric('bytes_per_queued_run', (many.heapBytes - few.heapBytes) / runs, 1, atMost(64)),
+    metric('rss_bytes_per_queued_run', (many.rssBytes - few.rssBytes) / runs, 1, atMost(64)),
+  ];
+}
+
+function connectionsMetric(all: readonly Held[]): Metric {
+  const idle = all.filter(({ waiting }) => !waiting);
+  const held = (tenants: number): number =>
+    idle
+      .filter((one) => one.tenants === tenants)
+      .reduce((sum, { postgres, redis }) => sum + postgres + redis, 0);
+  return metric(
+    'connections_per_idle_tenant',
+    (held(IDLE.many) - held(IDLE.few)) / (IDLE.many - IDLE.few),
+    4,
+    exactly(0),
+  );
+}
+
+function dispatchMetrics(all: readonly Dispatch[]): Metric[] {
+  const of = ({ queue, producer }: Pick<Dispatch, 'queue' | 'producer'>) => {
+    const one = all.find((each) => each.queue === queue && each.producer === producer);
+    if (one === undefined) throw new Error(`nothing was measured with ${queue} and ${producer}`);
+    // The worse of both.
+    return (fraction: number) => Math.max(quantile(one.lone, fraction), quantile(one.paced, fraction));
+  };
+  const limits = { redis: below(15), embedded: below(30) };
+  return (['redis', 'embedded'] as const).flatMap((queue) => {
+    const byClient = of({ queue, producer: 'client' });
+    const byQueue = of({ queue, producer: 'bullmq' });
+    return [
+      metric(`dispatch_ms_p50_${queue}`, byClient(0.5), 1),
+      metric(`dispatch_ms_p95_${queue}`, byClient(0.95), 1, limits[queue]),
+      metric(`dispatch_ms_p50_${queue}_bullmq`, byQueue(0.5), 1),
+      metric(`dispatch_ms_p95_${queue}_bullmq`, byQueue(0.95), 1),
+    ];
+  });
+}
+
+const takeoverMetrics = (took: readonly number[]): Metric[] => [
+  metric('takeover_ms', Math.max(...took), 0, atMost(5000)),
+  metric('takeover_ms_p50', median(took), 0),
+];
