@@ -8,6 +8,7 @@ import type { ClaimProof } from '../store/claim-proof.ts';
 import { claimRun } from '../store/run-transitions.ts';
 import type { ClaimedConnection, ClaimResponse } from './messages.ts';
 import { hashToken, newToken } from './tokens.ts';
+import { stepTraceparents } from '../telemetry/trace-context.ts';
 
 /** What a claim needs from its surroundings. */
 export interface ClaimContext {
@@ -19,6 +20,11 @@ export interface ClaimContext {
   ) => Promise<Record<string, ClaimedConnection>>;
   /** @returns the egress proxy's address as the container sees it, and a grant for it. */
   readonly egress: (ref: AttemptRef, tenantId: TenantId, until: Date) => Promise<ClaimResponse['egress']>;
+  /**
+   * Told of each payload that was handed out: by which backend, and how long after its run was submitted, in ms.
+   * @default - nobody is told
+   */
+  readonly onClaimed?: ((mode: string, latencyMs: number) => void) | undefined;
 }
 
 /**
@@ -31,6 +37,7 @@ export async function claim(
   ref: AttemptRef,
   proof: ClaimProof,
 ): Promise<ClaimResponse> {
+  const askedAtMs = performance.now();
   const payload = await findClaimable(context.pool, ref, proof);
   if (payload === undefined) throw refused(ref);
   const definition = payload.definition as unknown as WorkflowDefinition;
@@ -44,6 +51,7 @@ export async function claim(
   const reportToken = newToken();
   const won = await claimRun(context.pool, ref, { proof, reportTokenHash: hashToken(reportToken) });
   if (!won) throw refused(ref);
+  context.onClaimed?.(payload.mode, payload.queuedMsAgo + (performance.now() - askedAtMs));
   return {
     run: {
       id: payload.runId,
@@ -54,6 +62,11 @@ export async function claim(
     definition: payload.definition,
     input: payload.input,
     connections,
+    traceparents: stepTraceparents(
+      ref,
+      payload.traceparent,
+      definition.steps.map(({ key }) => key),
+    ),
     deadlineMs: Math.max(0, payload.deadlineAt.getTime() - Date.now()),
     reportToken,
     egress,

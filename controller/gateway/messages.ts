@@ -27,6 +27,8 @@ export interface ClaimResponse {
   readonly definition: Json;
   readonly input: Json;
   readonly connections: Readonly<Record<string, ClaimedConnection>>;
+  /** The W3C trace context that each step sends, by its key. */
+  readonly traceparents: Readonly<Record<string, string>>;
   readonly deadlineMs: number;
   readonly reportToken: string;
   readonly egress: { readonly proxyUrl: string; readonly grant: string };

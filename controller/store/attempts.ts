@@ -141,6 +141,12 @@ export interface Payload extends AttemptRef {
   readonly workflowVersionId: string;
   readonly definition: Json;
   readonly input: Json;
+  /** The backend that started the attempt. */
+  readonly mode: string;
+  /** The trace context that the run was submitted with. */
+  readonly traceparent: string | null;
+  /** How long ago the run was submitted, in ms. */
+  readonly queuedMsAgo: number;
   readonly deadlineAt: Date;
 }
 
@@ -152,7 +158,8 @@ export async function findClaimable(
 ): Promise<Payload | undefined> {
   const { rows } = await db.query<Payload>(
     `SELECT r.id AS "runId", r.attempt, r.tenant_id AS "tenantId", r.workflow_version_id AS "workflowVersionId",
-       v.definition, r.input, r.deadline_at AS "deadlineAt"
+       v.definition, r.input, a.backend AS mode, r.traceparent,
+       (extract(epoch FROM clock_timestamp() - r.queued_at) * 1000)::float8 AS "queuedMsAgo", r.deadline_at AS "deadlineAt"
      FROM workflow_runs r JOIN run_attempts a ON a.run_id = r.id AND a.number = r.attempt
        JOIN workflow_versions v ON v.id = r.workflow_version_id AND v.tenant_id = r.tenant_id
      WHERE r.id = $1 AND r.attempt = $2 AND r.status = 'STARTING' AND ${PROVEN} AND a.claimed_at IS NULL`,

@@ -3,9 +3,7 @@ import type { ErrorCode } from '../errors.ts';
 import type { Metrics } from './metrics.ts';
 
 /** From a warm pool's milliseconds to a run that waited in a queue for an hour. */
-const START_BUCKETS_SECONDS = [
-  0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 900, 3600,
-];
+const START_BUCKETS_SECONDS = [0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 900, 3600];
 
 /** What runners ask of a gateway, and how soon they got their payload. */
 export class GatewayMetrics {

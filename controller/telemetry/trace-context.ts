@@ -11,32 +11,19 @@ export interface RunTrace {
   readonly isSampled: boolean;
 }
 
-const TRACEPARENT =
-  /^(?<version>[0-9a-f]{2})-(?<trace>[0-9a-f]{32})-(?<parent>[0-9a-f]{16})-(?<flags>[0-9a-f]{2})(?<more>-.*)?$/;
-const NO_TRACE = '0'.repeat(32);
-const NO_SPAN = '0'.repeat(16);
+const TRACEPARENT = /^00-(?<traceId>[0-9a-f]{32})-(?<parentSpanId>[0-9a-f]{16})-(?<flags>[0-9a-f]{2})$/;
 const SAMPLED = 1;
 
 /**
- * @param traceparent what the run was submitted with. What is not a valid one counts as none.
+ * @param traceparent what the run was submitted with, if anything.
  * @returns its trace: the one of `traceparent`, else one of its own, whose id is the run's.
  */
 export function traceOf(runId: RunId, traceparent: string | null): RunTrace {
-  const { version, trace, parent, flags, more } = TRACEPARENT.exec(traceparent ?? '')?.groups ?? {};
-  const isValid =
-    trace !== undefined &&
-    parent !== undefined &&
-    flags !== undefined &&
-    version !== 'ff' &&
-    (version !== '00' || more === undefined) &&
-    trace !== NO_TRACE &&
-    parent !== NO_SPAN;
-  if (!isValid) return { traceId: runId.replaceAll('-', ''), parentSpanId: null, isSampled: true };
-  return {
-    traceId: trace,
-    parentSpanId: parent,
-    isSampled: (Number.parseInt(flags, 16) & SAMPLED) === SAMPLED,
-  };
+  const { traceId, parentSpanId, flags } = TRACEPARENT.exec(traceparent ?? '')?.groups ?? {};
+  if (traceId === undefined || parentSpanId === undefined || flags === undefined) {
+    return { traceId: runId.replaceAll('-', ''), parentSpanId: null, isSampled: true };
+  }
+  return { traceId, parentSpanId, isSampled: (Number.parseInt(flags, 16) & SAMPLED) === SAMPLED };
 }
 
 const SPAN_ID_DIGITS = 16;
