@@ -14,6 +14,7 @@ import { connectEngine, type Engine } from './setup/engine.ts';
 import { ensureRunnerImage } from './setup/image.ts';
 import { startPostgres } from './setup/postgres.ts';
 import { startWatchdog, type WatchdogProcess } from './watchdog/spawn.ts';
+import { WATCHDOG_GRACE_MS } from './watchdog/watchdog.ts';
 
 export interface PlatformOptions {
   readonly config: PlatformConfig;
@@ -47,9 +48,6 @@ export interface Platform {
    */
   stop(options: { readonly drainMs: number }): Promise<void>;
 }
-
-/** At a run's deadline the runner and the controller end it; the watchdog, this much later, is for when both fail. */
-const WATCHDOG_GRACE_MS = 2_000;
 
 /**
  * Starts everything, in the order in which things need each other. What was started is stopped again if a later step

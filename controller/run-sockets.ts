@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { RunChannels } from './backends/docker/channels.ts';
+import { EGRESS_SOCKET, GATEWAY_SOCKET } from './backends/docker/run-folder.ts';
 import type { CloseListener, EgressProxy } from './egress/proxy.ts';
 import type { Gateway } from './gateway/gateway.ts';
 import { attemptName, type AttemptRef } from './model/ids.ts';
@@ -27,6 +28,11 @@ export class RunSockets implements RunChannels {
     }
   }
 
+  /** They were closed with the process that had them open: nobody else has them. */
+  async reopen(ref: AttemptRef, folder: string): Promise<void> {
+    await this.open(ref, folder);
+  }
+
   async close(ref: AttemptRef): Promise<void> {
     const name = attemptName(ref);
     const opening = this.#open.get(name);
@@ -49,8 +55,8 @@ export class RunSockets implements RunChannels {
   /** Opens both, or none. */
   async #listen(ref: AttemptRef, folder: string): Promise<readonly CloseListener[]> {
     const sockets = await Promise.allSettled([
-      this.#gateway.listenOn(join(folder, 'gateway.sock'), ref),
-      this.#proxy.listenOn(join(folder, 'egress.sock'), ref),
+      this.#gateway.listenOn(join(folder, GATEWAY_SOCKET), ref),
+      this.#proxy.listenOn(join(folder, EGRESS_SOCKET), ref),
     ]);
     const open = sockets.flatMap((socket) => (socket.status === 'fulfilled' ? [socket.value] : []));
     const failed = sockets.find((socket) => socket.status === 'rejected');

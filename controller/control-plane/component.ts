@@ -1,7 +1,6 @@
 import type { Logger } from 'pino';
 import type { PlatformConfig } from '../config.ts';
 import { WormholeError } from '../errors.ts';
-import type { KubernetesConfig } from '../kubernetes-config.ts';
 import type { Probes } from './probes.ts';
 
 /** What a component of the control plane runs with. */
@@ -26,15 +25,6 @@ export interface Component {
 
 /** Starts a component, and waits for what it needs as long as that may still come. */
 export type OpenComponent = (context: ComponentContext) => Promise<Component>;
-
-/** @throws {WormholeError} CONFIG_INVALID when the configuration is not one for a cluster. */
-export function clusterOf({ kubernetes }: PlatformConfig): KubernetesConfig {
-  if (kubernetes !== undefined) return kubernetes;
-  throw new WormholeError(
-    'CONFIG_INVALID',
-    'kubernetes: is missing in the declared file, and this command runs in a cluster; "wormhole up" is the one for one machine',
-  );
-}
 
 /** @throws {WormholeError} CONFIG_INVALID when the variable is not set. */
 export function required(variable: string, value: string | undefined): string {

@@ -1,24 +1,26 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
-import { KubeConfig } from '@kubernetes/client-node';
-import { ApiClient } from '../backends/kubernetes/api-client.ts';
-import { ApiError } from '../backends/kubernetes/api-error.ts';
-import { KubernetesBackend } from '../backends/kubernetes/kubernetes-backend.ts';
-import { serviceHosts } from '../backends/kubernetes/service-hosts.ts';
+import type { Logger } from 'pino';
+import type { Backend } from '../backends/types.ts';
 import type { PlatformConfig } from '../config.ts';
-import { BackendError, messageOf, WormholeError } from '../errors.ts';
-import { gatewayUrl } from '../kubernetes-config.ts';
 import { takeLead } from '../lead.ts';
-import { clusterOf, required, type OpenComponent } from './component.ts';
+import { required, type OpenComponent } from './component.ts';
 import { DatabaseProbe, untilAvailable } from './database.ts';
 
+/** Where a controller's runs get their containers. */
+export interface RunPlace {
+  /** Called when this controller leads. */
+  open(): Promise<Backend>;
+  /** Whether an error says that the place is away, and passes by itself. */
+  isAway(error: unknown): boolean;
+  close(): void;
+}
+
 /**
- * The controller of a cluster: one of several leads, the others stand by, and both are ready while PostgreSQL is there.
- * Stopped, it gives up the lead and leaves the live runs, which are pods of their own, to the next.
+ * The controller: one of several leads, the others stand by, and both are ready while PostgreSQL is there.
+ * Stopped, it gives up the lead and leaves the live runs, which are pods or containers of their own, to the next.
  */
 export const openControllerComponent: OpenComponent = async ({ config, probes, log, signal }) => {
   const databaseUrl = required('DATABASE_URL', config.databaseUrl);
-  const { api, backend } = kubernetesBackend(config, log);
+  const runs = await runPlace(config, log);
   const database = new DatabaseProbe(databaseUrl);
   probes.follow(() => database.reasons({ needsSchema: false }));
   const lead = await untilAvailable(
@@ -30,55 +32,24 @@ export const openControllerComponent: OpenComponent = async ({ config, probes, l
         onStandby: () => log.info('another controller leads; standing by'),
         openBackend: () => {
           log.info('leading; taking over what was running');
-          return Promise.resolve(backend);
+          return runs.open();
         },
         signal,
       }),
-    { log, signal, passes: isApiServerAway },
+    { log, signal, passes: (error) => runs.isAway(error) },
   );
   log.info('taking runs');
   return {
     failed: lead.failed,
     stop: async () => {
       await lead.abandon();
-      api.close();
+      runs.close();
     },
   };
 };
 
-function kubernetesBackend(
-  config: PlatformConfig,
-  log: ConstructorParameters<typeof KubernetesBackend>[0]['log'],
-): { readonly api: ApiClient; readonly backend: KubernetesBackend } {
-  const cluster = clusterOf(config);
-  const { platformNamespace, gateway, egressProxy, runnerImage, ...rest } = cluster;
-  const kubeConfig = new KubeConfig();
-  kubeConfig.loadFromDefault();
-  const api = new ApiClient(kubeConfig);
-  const caFile = join(config.tlsDir, 'ca.crt');
-  const ca = (): string => {
-    try {
-      return readFileSync(caFile, 'utf8');
-    } catch (error) {
-      throw new WormholeError('CONFIG_INVALID', `cannot read ${caFile}: ${messageOf(error)}`, {
-        cause: error,
-      });
-    }
-  };
-  // Runs could not start without it: said now, not run by run.
-  ca();
-  const backend = new KubernetesBackend({
-    ...rest,
-    api,
-    instance: config.instance,
-    image: runnerImage,
-    gateway: { url: gatewayUrl(cluster), audience: gateway.audience, ca },
-    hosts: serviceHosts(api, platformNamespace, [gateway.service, egressProxy.service]),
-    log,
-  });
-  return { api, backend };
+/** Loaded only where they are used: neither kind of place needs the other's libraries. */
+async function runPlace(config: PlatformConfig, log: Logger): Promise<RunPlace> {
+  if (config.kubernetes === undefined) return (await import('./machine-runs.ts')).machineRuns(config, log);
+  return (await import('./cluster-runs.ts')).clusterRuns(config, config.kubernetes, log);
 }
-
-const isApiServerAway = (error: unknown): boolean =>
-  (error instanceof ApiError && (error.transient || error.lacksRights)) ||
-  (error instanceof BackendError && error.retryable);

@@ -36,3 +36,10 @@ export interface AttemptRef {
 
 /** @returns `<run id>-<attempt>`, the name that backends give to what they create for the attempt. */
 export const attemptName = (ref: AttemptRef): string => `${ref.runId}-${ref.attempt}`;
+
+/** @returns the attempt of a name that {@link attemptName} gave, or undefined for any other. */
+export function parseAttemptName(name: string): AttemptRef | undefined {
+  const [, id, attempt] = /^([-0-9a-f]{36})-([1-9]\d{0,5})$/.exec(name) ?? [];
+  const runId = runIdSchema.safeParse(id);
+  return runId.success ? { runId: runId.data, attempt: Number(attempt) } : undefined;
+}

@@ -7,6 +7,9 @@ import { messageOf } from '../errors.ts';
 import { LABELS } from '../model/labels.ts';
 import { Deadlines, parseDeadline } from './deadlines.ts';
 
+/** At a run's deadline the runner and the controller end it; the watchdog, this much later, is for when both fail. */
+export const WATCHDOG_GRACE_MS = 2_000;
+
 const KILL_CALL_MS = 10_000;
 const KILL_RETRY_MS = 1_000;
 /** A timer of Node's cannot be longer; well before, the containers are listed again anyway. */

@@ -22,7 +22,11 @@ NODE = "usr/bin/node"
 WORMHOLE = "usr/bin/wormhole"
 # Without a shell, the kernel starts the interpreter.
 LAUNCHER = f"#!/{NODE}\nimport '/{APP}/controller/cli/main.ts';\n"
-COMPONENTS = ("controller", "gateway", "egress-proxy")
+COMPONENTS = (
+    *("controller", "cluster-runs", "machine-runs"),
+    *("gateway", "cluster-door", "folder-door"),
+    *("egress-proxy", "watchdog"),
+)
 
 
 def main(context: Path, rootfs: Path) -> None:

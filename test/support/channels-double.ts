@@ -23,6 +23,10 @@ export class ChannelsDouble implements RunChannels {
     await servers;
   }
 
+  async reopen(ref: AttemptRef, folder: string): Promise<void> {
+    await this.open(ref, folder);
+  }
+
   async close(ref: AttemptRef): Promise<void> {
     const name = attemptName(ref);
     const servers = await this.#servers.get(name);

@@ -1,10 +1,12 @@
-import type { ContainerCreateOptions, HostConfig } from 'dockerode';
+import type { ContainerCreateOptions, HostConfig, MountSettings } from 'dockerode';
 import { attemptName, type AttemptRef } from '../../model/ids.ts';
 import { LABELS, MANAGED_BY } from '../../model/labels.ts';
 import type { AttemptSpec } from '../types.ts';
 
 /** Where a run's container sees its folder. */
 export const RUN_MOUNT = '/run/wormhole';
+/** Where it sees the folder of its egress socket, if that is another. */
+export const EGRESS_MOUNT = '/run/wormhole-egress';
 /** The runner's uid and gid: no account of any image or host. */
 export const RUNNER_UID = 65532;
 
@@ -27,6 +29,8 @@ export interface ContainerSpecOptions {
   readonly instance: string;
   /** The run's folder on the host; mounted read-only. */
   readonly folder: string;
+  /** The folder of its egress socket on the host; mounted read-only. @default - the socket is in `folder` */
+  readonly egressFolder?: string | undefined;
   readonly security: ContainerSecurity;
 }
 
@@ -104,13 +108,8 @@ export function containerSpec(spec: AttemptSpec, options: ContainerSpecOptions):
       ],
       Tmpfs: { '/tmp': `rw,noexec,nosuid,nodev,size=${spec.limits.tmpMb}m,nr_inodes=16k,mode=1777` },
       Mounts: [
-        {
-          Type: 'bind',
-          Source: options.folder,
-          Target: RUN_MOUNT,
-          ReadOnly: true,
-          BindOptions: { Propagation: 'rprivate' },
-        },
+        mount(options.folder, RUN_MOUNT),
+        ...(options.egressFolder === undefined ? [] : [mount(options.egressFolder, EGRESS_MOUNT)]),
       ],
       // The runner is process 1: it starts no children, and Debian's engine ships no docker-init.
       Init: false,
@@ -122,3 +121,11 @@ export function containerSpec(spec: AttemptSpec, options: ContainerSpecOptions):
     },
   };
 }
+
+const mount = (source: string, target: string): MountSettings => ({
+  Type: 'bind',
+  Source: source,
+  Target: target,
+  ReadOnly: true,
+  BindOptions: { Propagation: 'rprivate' },
+});

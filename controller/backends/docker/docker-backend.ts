@@ -6,7 +6,13 @@ import { BackendError, messageOf } from '../../errors.ts';
 import { attemptName, type AttemptRef } from '../../model/ids.ts';
 import type { AttemptSpec, Backend, BackendAttempt, Observation } from '../types.ts';
 import type { RunChannels } from './channels.ts';
-import { containerName, containerSpec, identityLabels, type ContainerSecurity } from './container-spec.ts';
+import {
+  containerName,
+  containerSpec,
+  identityLabels,
+  type ContainerSecurity,
+  type ContainerSpecOptions,
+} from './container-spec.ts';
 import { identityOf } from '../attempt-labels.ts';
 import { attemptOf, stateOf } from './container-state.ts';
 import { accepting, startError } from './engine-error.ts';
@@ -28,6 +34,8 @@ export interface DockerBackendOptions {
   readonly instance: string;
   /** Folder for the per-run folders; made when missing, and closed to other users. */
   readonly runDir: string;
+  /** See {@link RunFoldersOptions.egressDir}. */
+  readonly egressDir?: string;
   readonly channels: RunChannels;
   readonly security: ContainerSecurity;
   readonly log: Logger;
@@ -45,7 +53,7 @@ export class DockerBackend implements Backend {
   /** @throws {WormholeError} CONFIG_INVALID when `runDir` is too long for Unix sockets. */
   constructor(options: DockerBackendOptions) {
     this.#options = options;
-    this.#folders = new RunFolders(options.runDir);
+    this.#folders = new RunFolders(options.runDir, options);
   }
 
   async start(spec: AttemptSpec): Promise<BackendAttempt> {
@@ -55,9 +63,10 @@ export class DockerBackend implements Backend {
     let mayRemove = true;
     try {
       const folder = await this.#folders.create(spec, claimToken);
+      const egressFolder = this.#folders.egressPathOf(spec);
       // Both are waited for, also when one fails: nothing is under way any more when it is cleaned up.
       const [container, channels] = await Promise.allSettled([
-        this.#createOrFind(spec, folder, what),
+        this.#createOrFind(spec, { folder, egressFolder }, what),
         this.#options.channels.open(spec, folder),
       ]);
       if (container.status === 'rejected') throw startError(container.reason, what);
@@ -85,7 +94,7 @@ export class DockerBackend implements Backend {
         { retryable: true },
       );
     }
-    await this.#options.channels.open(ref, this.#folders.pathOf(ref));
+    await this.#options.channels.reopen(ref, this.#folders.pathOf(ref));
   }
 
   async stop(ref: AttemptRef, options: { readonly graceMs: number }): Promise<void> {
@@ -155,9 +164,9 @@ export class DockerBackend implements Backend {
   }
 
   /**
-   * Removes the per-run folders that have no container: what is left when a controller dies between making a
-   * folder and creating its container. Call it at start-up; a start that is under way elsewhere is younger than
-   * `minAgeMs`, and 0 says that there is none.
+   * Makes the folder of the per-run folders, and removes those that have no container: what is left when a controller
+   * dies between making a folder and creating its container. Call it at start-up; a start that is under way elsewhere is
+   * younger than `minAgeMs`, and 0 says that there is none.
    */
   async removeOrphanFolders(minAgeMs: number): Promise<void> {
     const kept = new Set((await this.list()).map(attemptName));
@@ -183,7 +192,7 @@ export class DockerBackend implements Backend {
   /** @returns the id of the new container, or the one that has its name already. */
   async #createOrFind(
     spec: AttemptSpec,
-    folder: string,
+    folders: Pick<ContainerSpecOptions, 'folder' | 'egressFolder'>,
     what: string,
   ): Promise<string | ContainerInspectInfo> {
     const { image, instance, security, docker } = this.#options;
@@ -192,7 +201,7 @@ export class DockerBackend implements Backend {
       const container = await accepting(
         [409],
         docker.createContainer({
-          ...containerSpec(spec, { image, instance, folder, security }),
+          ...containerSpec(spec, { image, instance, ...folders, security }),
           abortSignal: AbortSignal.timeout(SLOW_CALL_MS),
         }),
       );
