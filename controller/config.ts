@@ -88,6 +88,23 @@ const jsonText = z.string().transform((text, context): unknown => {
   }
 });
 
+/** As OpenTelemetry writes it: `name=value,name=value`, percent-encoded. */
+const otlpHeaders = z.string().transform((text, context): Readonly<Record<string, string>> => {
+  try {
+    return Object.fromEntries(
+      text.split(',').map((pair) => {
+        const [, name, value] = /^\s*([\w!#$%&'*+.^`|~-]+)\s*=\s*(.*?)\s*$/.exec(pair) ?? [];
+        if (name === undefined || value === undefined) throw new Error('is no pair');
+        return [name, decodeURIComponent(value)];
+      }),
+    );
+  } catch {
+    // Not shown: it may hold a credential.
+    context.addIssue({ code: 'custom', input: '', message: 'name=value pairs separated by commas' });
+    return z.NEVER;
+  }
+});
+
 const environmentSchema = z.object({
   DATABASE_URL: urlWith('postgres:', 'postgresql:').optional(),
   REDIS_URL: urlWith('redis:', 'rediss:').optional(),
@@ -107,6 +124,15 @@ const environmentSchema = z.object({
     .refine((address) => isIP(address) !== 0, 'an IPv4 or IPv6 address')
     .optional(),
   WORMHOLE_PROBE_PORT: z.coerce.number().pipe(z.int().min(0).max(65_535)).default(8081),
+  WORMHOLE_METRICS_ADDRESS: z
+    .string()
+    .refine((address) => isIP(address) !== 0, 'an IPv4 or IPv6 address')
+    .default('127.0.0.1'),
+  WORMHOLE_METRICS_PORT: z.coerce.number().pipe(z.int().min(0).max(65_535)).optional(),
+  WORMHOLE_METRICS_TENANTS: z.coerce.number().pipe(z.int().min(0).max(100_000)).default(1000),
+  OTEL_EXPORTER_OTLP_ENDPOINT: urlWith('http:', 'https:').optional(),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: urlWith('http:', 'https:').optional(),
+  OTEL_EXPORTER_OTLP_HEADERS: otlpHeaders.default({}),
   WORMHOLE_STATE_DIR: folder.optional(),
   WORMHOLE_CACHE_DIR: folder.optional(),
   WORMHOLE_RUN_DIR: folder
@@ -131,6 +157,9 @@ const SECRET_VARIABLES: ReadonlySet<string> = new Set([
   'DOCKER_HOST',
   'WORMHOLE_ENCRYPTION_KEYS',
   'WORMHOLE_EGRESS_GRANT_KEY',
+  'OTEL_EXPORTER_OTLP_ENDPOINT',
+  'OTEL_EXPORTER_OTLP_TRACES_ENDPOINT',
+  'OTEL_EXPORTER_OTLP_HEADERS',
 ]);
 
 /** Where things are: what the environment says, checked and with all defaults filled in. */
@@ -157,6 +186,12 @@ export interface Environment {
   readonly listenAddress: string | undefined;
   /** In a cluster: where liveness and readiness are told; 0 is any free port. */
   readonly probePort: number;
+  /** `wormhole up`: where Prometheus reads the metrics; undefined: nowhere. Port 0 is any free one. */
+  readonly metricsAddress: { readonly host: string; readonly port: number } | undefined;
+  /** So many tenants have metrics of their own; the rest have theirs together. */
+  readonly metricsTenants: number;
+  /** The OTLP collector that traces of runs are posted to, and with which headers; undefined: there are none. */
+  readonly traces: { readonly url: string; readonly headers: Readonly<Record<string, string>> } | undefined;
   readonly paths: Paths;
   /** Where the per-run folders with their two sockets are made. */
   readonly runDir: string;
@@ -215,12 +250,26 @@ export function loadEnvironment(from: Variables = process.env): Environment {
     serviceAccountDir: variables.WORMHOLE_SERVICE_ACCOUNT_DIR,
     listenAddress: variables.WORMHOLE_LISTEN_ADDRESS,
     probePort: variables.WORMHOLE_PROBE_PORT,
+    metricsAddress:
+      variables.WORMHOLE_METRICS_PORT === undefined
+        ? undefined
+        : { host: variables.WORMHOLE_METRICS_ADDRESS, port: variables.WORMHOLE_METRICS_PORT },
+    metricsTenants: variables.WORMHOLE_METRICS_TENANTS,
+    traces: tracesOf(variables),
     paths: defaultPaths(env, isRoot),
     runDir: variables.WORMHOLE_RUN_DIR ?? defaultRunDir(env, isRoot),
     runnerImage: variables.WORMHOLE_RUNNER_IMAGE,
     baseImage: variables.WORMHOLE_BASE_IMAGE,
     logLevel: variables.WORMHOLE_LOG_LEVEL,
   };
+}
+
+/** By OpenTelemetry's rule: its path belongs to the one of all signals, and is in the one of traces already. */
+function tracesOf(variables: z.infer<typeof environmentSchema>): Environment['traces'] {
+  const base = variables.OTEL_EXPORTER_OTLP_ENDPOINT;
+  const url =
+    variables.OTEL_EXPORTER_OTLP_TRACES_ENDPOINT ?? (base && `${base.replace(/\/$/, '')}/v1/traces`);
+  return url === undefined ? undefined : { url, headers: variables.OTEL_EXPORTER_OTLP_HEADERS };
 }
 
 /** Where the configuration comes from. */

@@ -15,6 +15,8 @@ import { TokenEndpoint } from './secrets/token-endpoint.ts';
 import { findConnections, upsertConnection } from './store/connections.ts';
 import type { LogStore } from './store/logs/types.ts';
 import { getTenant } from './store/tenants.ts';
+import { GatewayMetrics } from './telemetry/gateway-metrics.ts';
+import type { Metrics } from './telemetry/metrics.ts';
 
 export interface OpenGatewayOptions {
   readonly pool: pg.Pool;
@@ -27,6 +29,8 @@ export interface OpenGatewayOptions {
   readonly logs: LogStore;
   /** Private addresses that token endpoints may have. */
   readonly internalServices: readonly InternalService[];
+  /** @default - nothing is counted */
+  readonly metrics?: Metrics | undefined;
   readonly log: Logger;
 }
 
@@ -36,6 +40,7 @@ const GRANT_SLACK_MS = 1_000;
 /** Builds the gateway over one store. It listens nowhere yet, and is closed with its own `close`. */
 export function openGateway(options: OpenGatewayOptions): Gateway {
   const { pool, keys, grantKey, egressProxyUrl, logs, internalServices, log } = options;
+  const metrics = options.metrics && new GatewayMetrics(options.metrics);
   const tokens = new AccessTokenSource({
     endpoint: new TokenEndpoint({ dialer: new Dialer(), internalServices }),
     onRotated: (ref, refreshToken) => storeRefreshToken(pool, keys, ref, refreshToken),
@@ -50,12 +55,14 @@ export function openGateway(options: OpenGatewayOptions): Gateway {
     },
   });
   const reports = new Reports(pool, logs, ({ runId, attempt }, lost, error) => {
+    metrics?.linesLost(lost);
     log.warn({ runId, attempt, lost, error: messageOf(error) }, 'log lines of a run were lost');
   });
   return new Gateway(
     {
       pool,
       connections,
+      onClaimed: (mode, latencyMs) => metrics?.claimed(mode, latencyMs),
       egress: async ({ runId, attempt }, tenantId, until) => {
         const { egress: policy } = await getTenant(pool, tenantId);
         const expiresAt = until.getTime() + GRANT_SLACK_MS;
@@ -65,6 +72,7 @@ export function openGateway(options: OpenGatewayOptions): Gateway {
     },
     reports,
     log,
+    metrics,
   );
 }
 

@@ -10,6 +10,8 @@ import { RunSockets } from './run-sockets.ts';
 import type { KeyRing } from './secrets/cipher.ts';
 import { LogBuffer } from './store/logs/log-buffer.ts';
 import type { LogStore } from './store/logs/types.ts';
+import { EgressMetrics } from './telemetry/egress-metrics.ts';
+import type { Metrics } from './telemetry/metrics.ts';
 
 export interface RunAccessOptions {
   readonly pool: pg.Pool;
@@ -17,6 +19,8 @@ export interface RunAccessOptions {
   readonly logs: LogStore;
   /** Private addresses that the operator opens to tenants whose allowlist names them. */
   readonly internalServices: readonly InternalService[];
+  /** @default - nothing is counted */
+  readonly metrics?: Metrics | undefined;
   readonly log: Logger;
 }
 
@@ -36,12 +40,14 @@ export function openRunAccess(options: RunAccessOptions): RunAccess {
   const lines = new LogBuffer(logs, (lost, error) => {
     log.warn({ lost, error: messageOf(error) }, 'log lines were lost');
   });
+  const metrics = options.metrics && new EgressMetrics(options.metrics);
   const grantKey = keys.derive('egress-grants');
   const proxy = new EgressProxy({
     grantKey,
     dialer: new Dialer(),
     internalServices,
     onDecision: (record) => {
+      metrics?.decided(record);
       const line = decisionLine(record);
       if (line !== null) lines.add(line);
     },

@@ -4,6 +4,7 @@ import { loadConfig } from '../config.ts';
 import type { OpenComponent } from '../control-plane/component.ts';
 import { startProbes } from '../control-plane/probes.ts';
 import type { WormholeError } from '../errors.ts';
+import { Metrics } from '../telemetry/metrics.ts';
 import { EXIT_OK } from './exit-codes.ts';
 import type { Session } from './session.ts';
 
@@ -16,10 +17,11 @@ export async function serve(session: Session, file: string, open: OpenComponent)
   const { interrupt, streams, env } = session;
   const config = loadConfig({ env, file });
   const log = pino({ level: config.logLevel }, streams.stdout);
-  const probes = await startProbes({ host: config.listenAddress, port: config.probePort });
+  const metrics = new Metrics({ labelledTenants: config.metricsTenants });
+  const probes = await startProbes({ host: config.listenAddress, port: config.probePort }, metrics);
   log.info({ port: probes.port }, 'probes are answered');
   try {
-    const component = await open({ config, env, probes, log, signal: interrupt.stop });
+    const component = await open({ config, env, probes, metrics, log, signal: interrupt.stop });
     const { failed } = component;
     const onFailed = (): void => {
       // No stop in order: the live runs are the other controller's now.

@@ -3,12 +3,13 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import type { z } from 'zod';
-import { messageOf, WormholeError } from '../errors.ts';
+import { messageOf, WormholeError, type ErrorCode } from '../errors.ts';
 import { attemptName, type AttemptRef } from '../model/ids.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { ClaimProof } from '../store/claim-proof.ts';
 import { isDatabaseUnavailable } from '../store/database.ts';
 import { Pipelining } from '../pipelining.ts';
+import type { GatewayMetrics } from '../telemetry/gateway-metrics.ts';
 import { claim, type ClaimContext } from './claim.ts';
 import type { PodIdentity, RunnerIdentity } from './identity.ts';
 import { claimRequestSchema, reportSchema, resultSchema } from './messages.ts';
@@ -17,6 +18,7 @@ import { listenOnTls, type TlsListener, type TlsListenerOptions } from './tls-li
 import { hashToken } from './tokens.ts';
 import { Turns } from './turns.ts';
 
+const ROUTES = '/v1/';
 /** A runner sends small requests often; one that stalls is cut off. */
 const REQUEST_TIMEOUT_MS = 30_000;
 const KEEP_ALIVE_MS = 60_000;
@@ -34,8 +36,10 @@ export class Gateway {
   readonly #identities = new WeakMap<IncomingMessage, RunnerIdentity>();
   readonly #refusals = new WeakMap<IncomingMessage, Error>();
   readonly #handled = new WeakMap<IncomingMessage, Promise<object>>();
+  readonly #failures = new WeakMap<IncomingMessage, ErrorCode>();
 
-  constructor(context: ClaimContext, reports: Reports, log: Logger) {
+  /** @param metrics counts what is asked and answered. @default - nothing is counted */
+  constructor(context: ClaimContext, reports: Reports, log: Logger, metrics?: GatewayMetrics) {
     this.#app = fastify({
       bodyLimit: LIMITS.gatewayBodyBytes,
       requestTimeout: REQUEST_TIMEOUT_MS,
@@ -45,22 +49,27 @@ export class Gateway {
     });
     this.#app.setErrorHandler((error, request, reply) => {
       const known = asWormholeError(error);
+      this.#failures.set(request.raw, known.code);
       if (known.code === 'INTERNAL') log.error({ err: error, url: request.url }, 'the gateway failed');
       if (known.retryAfterMs !== undefined)
         void reply.header('retry-after', Math.ceil(known.retryAfterMs / 1000));
       void reply.status(known.status).send({ error: { code: known.code, message: known.message } });
     });
+    this.#app.addHook('onResponse', ({ raw, routeOptions: { url } }, _reply, done) => {
+      if (url !== undefined) metrics?.answered(url.slice(ROUTES.length), this.#failures.get(raw) ?? 'OK');
+      done();
+    });
     // Before a byte of the body is read.
     this.#app.addHook('onRequest', ({ raw }, _reply, done) => done(this.#refusals.get(raw)));
-    this.#route('/v1/claim', async (from, request, body) => {
+    this.#route('claim', async (from, request, body) => {
       const proof = proofOf(from, request);
       parse(claimRequestSchema, body);
       return await claim(context, from, proof);
     });
-    this.#route('/v1/report', (from, request, body) =>
+    this.#route('report', (from, request, body) =>
       reports.report(from, bearer(request), parse(reportSchema, body)),
     );
-    this.#route('/v1/result', async (from, request, body) => {
+    this.#route('result', async (from, request, body) => {
       await reports.result(from, bearer(request), parse(resultSchema, body));
       return {};
     });
@@ -125,10 +134,10 @@ export class Gateway {
   }
 
   #route(
-    path: string,
+    name: string,
     handle: (from: RunnerIdentity, request: IncomingMessage, body: unknown) => Promise<object>,
   ): void {
-    this.#app.post(path, async ({ raw, body }) => {
+    this.#app.post(`${ROUTES}${name}`, async ({ raw, body }) => {
       const handled = handle(this.#identityOf(raw), raw, body);
       this.#handled.set(raw, handled);
       return await handled;

@@ -1,7 +1,7 @@
 import { Counter, Gauge } from 'prom-client';
 import { isTerminal } from '../model/run-status.ts';
 import type { Queryable } from '../store/database.ts';
-import type { Notifications, RunChange } from '../store/notifications.ts';
+import type { RunChanges } from '../store/notifications.ts';
 import { DispatchMetrics } from './dispatch-metrics.ts';
 import type { DispatchObserver } from './dispatch-observer.ts';
 import { EndedRuns } from './ended-runs.ts';
@@ -60,19 +60,20 @@ export class ControllerTelemetry {
    */
   async lead(parts: {
     readonly pool: Queryable;
-    readonly notifications: Notifications;
+    readonly changes: RunChanges;
   }): Promise<AsyncDisposable> {
-    const { pool, notifications } = parts;
+    const { pool, changes } = parts;
     await using opened = new AsyncDisposableStack();
     const spans = await this.#openSpans();
     opened.defer(() => spans?.close());
     const ends = this.#ended.follow(pool, spans && ((run) => spans.add(run)));
     opened.defer(() => ends.close());
-    const onRun = ({ runId, status }: RunChange): void => {
-      if (isTerminal(status)) ends.runEnded(runId);
-    };
-    notifications.on('run', onRun);
-    opened.defer(() => void notifications.off('run', onRun));
+    const endFollowing = changes.listen({
+      runs: ({ runId, status }) => {
+        if (isTerminal(status)) ends.runEnded(runId);
+      },
+    });
+    opened.defer(endFollowing);
     opened.defer(this.#workload.follow(pool));
     this.#leading.set(1);
     opened.defer(() => this.#leading.set(0));

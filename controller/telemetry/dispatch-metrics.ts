@@ -35,13 +35,13 @@ export class DispatchMetrics implements DispatchObserver {
     });
     this.#lag = new Histogram({
       name: 'wormhole_dispatch_lag_seconds',
-      help: 'From waking up for work until runs were admitted, by admission.',
+      help: 'From what woke dispatch until its round had admitted runs.',
       buckets: LAG_BUCKETS_SECONDS,
       registers,
     });
     this.#refused = new Counter({
       name: 'wormhole_starts_refused_total',
-      help: 'Attempts that the backend did not start, by reason; UNANSWERED: nobody answered, and the start is repeated.',
+      help: 'Attempts that were not started, or ended before their claim, by reason; one whose start nobody answers counts at each try.',
       labelNames: ['reason'],
       registers,
     });
@@ -94,7 +94,7 @@ export class DispatchMetrics implements DispatchObserver {
     this.#lag.observe(sinceWokenMs / 1000);
   }
 
-  refused(reason: Reason | 'UNANSWERED'): void {
+  refused(reason: Reason): void {
     this.#refused.inc({ reason });
   }
 

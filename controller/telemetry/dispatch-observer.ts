@@ -21,11 +21,11 @@ export interface PressureReadings {
  * dispatch decides depends on it.
  */
 export interface DispatchObserver {
-  /** Some runs went from QUEUED to STARTING together. @param sinceWokenMs since dispatch was woken for it, in ms. */
+  /** Some runs went from QUEUED to STARTING in one round. @param sinceWokenMs since dispatch was woken for it, in ms. */
   admitted(runs: number, sinceWokenMs: number): void;
 
-  /** The backend did not start an attempt: why, or that nobody answered. */
-  refused(reason: Reason | 'UNANSWERED'): void;
+  /** An attempt was not started, not yet answered, or ended before its claim, for this reason. */
+  refused(reason: Reason): void;
 
   /**
    * The record and the backend were compared.
