@@ -44,9 +44,7 @@ export async function startProbes(
         return json(OK, { alive: true });
       case '/readyz': {
         const reasons = await readiness();
-        return reasons.length === 0
-          ? json(OK, { ready: true })
-          : json(NOT_READY, { ready: false, reasons });
+        return reasons.length === 0 ? json(OK, { ready: true }) : json(NOT_READY, { ready: false, reasons });
       }
       case '/metrics': {
         const { contentType, text } = await metrics.read();

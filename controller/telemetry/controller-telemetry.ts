@@ -58,10 +58,7 @@ export class ControllerTelemetry {
    * This controller leads from now on: reads PostgreSQL whenever metrics are read, and follows the ends of all runs,
    * whoever ends them. What is returned ends that, and sends what waits.
    */
-  async lead(parts: {
-    readonly pool: Queryable;
-    readonly changes: RunChanges;
-  }): Promise<AsyncDisposable> {
+  async lead(parts: { readonly pool: Queryable; readonly changes: RunChanges }): Promise<AsyncDisposable> {
     const { pool, changes } = parts;
     await using opened = new AsyncDisposableStack();
     const spans = await this.#openSpans();
