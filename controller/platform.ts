@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto';
 import { mkdir, open, rmdir } from 'node:fs/promises';
+import { isIPv6 } from 'node:net';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
 import { DockerBackend } from './backends/docker/docker-backend.ts';
 import { Client } from './client.ts';
 import type { PlatformConfig } from './config.ts';
 import { WormholeError } from './errors.ts';
+import { startProbes } from './control-plane/probes.ts';
 import { takeLead } from './lead.ts';
 import { openRunAccess } from './run-access.ts';
 import { KeyRing } from './secrets/cipher.ts';
@@ -13,6 +15,8 @@ import { encryptionKeyFile, loadOrCreateKeyFile } from './secrets/key-file.ts';
 import { connectEngine, type Engine } from './setup/engine.ts';
 import { ensureRunnerImage } from './setup/image.ts';
 import { startPostgres } from './setup/postgres.ts';
+import { ControllerTelemetry } from './telemetry/controller-telemetry.ts';
+import { Metrics } from './telemetry/metrics.ts';
 import { startWatchdog, type WatchdogProcess } from './watchdog/spawn.ts';
 import { WATCHDOG_GRACE_MS } from './watchdog/watchdog.ts';
 
@@ -36,6 +40,8 @@ export interface Platform {
     readonly image: string;
     readonly queue: 'postgresql' | 'redis';
     readonly logs: 'postgresql' | 'mongodb';
+    /** Where Prometheus reads the metrics; null: nowhere. */
+    readonly metricsUrl: string | null;
   };
   /**
    * Aborts, with why as its reason, when another controller took the lead while PostgreSQL was away: this process must
@@ -81,6 +87,9 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   const keys = KeyRing.parse(
     config.encryptionKeys ?? (await loadOrCreateKeyFile(encryptionKeyFile(stateDir))),
   );
+  const metrics = new Metrics({ labelledTenants: config.metricsTenants });
+  const metricsUrl = await serveMetrics(config, metrics, started);
+  const telemetry = new ControllerTelemetry({ metrics, instance: config.instance, traces: config.traces });
   const lead = started.use(
     await takeLead({
       config,
@@ -89,7 +98,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       onStandby: () => onStep(`another controller leads instance "${config.instance}"; standing by`),
       openBackend: async ({ pool, logs }, opened) => {
         const { internalServices } = config;
-        const access = openRunAccess({ pool, keys, logs, internalServices, log });
+        const access = openRunAccess({ pool, keys, logs, internalServices, metrics, log });
         opened.defer(() => access.close());
         const watchdog = await openWatchdog(config, engine, opened);
         opened.defer(() => watchdog.stop());
@@ -107,6 +116,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
         await backend.removeOrphanFolders(0);
         return backend;
       },
+      telemetry,
       signal,
     }),
   );
@@ -124,6 +134,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       image: image.name,
       queue: server.kind,
       logs: config.mongodbUrl === undefined ? 'postgresql' : 'mongodb',
+      metricsUrl,
     },
     failed: lead.failed,
     stop: async ({ drainMs }) => {
@@ -136,6 +147,19 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       }
     },
   };
+}
+
+/** @returns where the metrics are read; null if nobody asked for them. */
+async function serveMetrics(
+  { metricsAddress }: PlatformConfig,
+  metrics: Metrics,
+  started: AsyncDisposableStack,
+): Promise<string | null> {
+  if (metricsAddress === undefined) return null;
+  const probes = await startProbes(metricsAddress, metrics);
+  started.defer(() => probes.close());
+  const { host } = metricsAddress;
+  return `http://${isIPv6(host) ? `[${host}]` : host}:${probes.port}/metrics`;
 }
 
 async function openDatabase(

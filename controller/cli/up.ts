@@ -107,7 +107,7 @@ function neededVariables(config: PlatformConfig): PlatformFile['needs'] {
 }
 
 function tellReady({ output }: Session, config: PlatformConfig, platform: Platform): void {
-  const { engine, image, queue, logs } = platform.facts;
+  const { engine, image, queue, logs, metricsUrl } = platform.facts;
   const tenants = config.tenants.length;
   output.event({ type: 'ready', instance: config.instance, tenants, engine, image, queue, logs });
   const mark = output.style('green', '✓');
@@ -115,6 +115,7 @@ function tellReady({ output }: Session, config: PlatformConfig, platform: Platfo
     `${mark} ready: ${tenants} ${tenants === 1 ? 'tenant' : 'tenants'}, at most ${config.maxConcurrent} runs at once`,
   );
   output.line(`  engine ${engine}, image ${image}, queue in ${queue}, logs in ${logs}`);
+  if (metricsUrl !== null) output.line(`  metrics at ${metricsUrl}`);
   if (tenants === 0)
     output.line('  no tenant is declared: write a wormhole.yaml (README.md) and start again');
   output.line(

@@ -1,6 +1,7 @@
 import type { Logger } from 'pino';
 import type { PlatformConfig } from '../config.ts';
 import { WormholeError } from '../errors.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import type { Probes } from './probes.ts';
 
 /** What a component of the control plane runs with. */
@@ -10,6 +11,8 @@ export interface ComponentContext {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Told how to find out whether the component is ready, as soon as that can be said. */
   readonly probes: Probes;
+  /** What the component counts and measures; served beside the probes. */
+  readonly metrics: Metrics;
   readonly log: Logger;
   /** Gives the start up. */
   readonly signal: AbortSignal;

@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { Backend } from '../backends/types.ts';
 import type { PlatformConfig } from '../config.ts';
 import { takeLead } from '../lead.ts';
+import { ControllerTelemetry } from '../telemetry/controller-telemetry.ts';
 import { required, type OpenComponent } from './component.ts';
 import { DatabaseProbe, untilAvailable } from './database.ts';
 
@@ -18,9 +19,10 @@ export interface RunPlace {
  * The controller: one of several leads, the others stand by, and both are ready while PostgreSQL is there.
  * Stopped, it gives up the lead and leaves the live runs, which are pods or containers of their own, to the next.
  */
-export const openControllerComponent: OpenComponent = async ({ config, probes, log, signal }) => {
+export const openControllerComponent: OpenComponent = async ({ config, probes, metrics, log, signal }) => {
   const databaseUrl = required('DATABASE_URL', config.databaseUrl);
   const runs = await runPlace(config, log);
+  const telemetry = new ControllerTelemetry({ metrics, instance: config.instance, traces: config.traces });
   const database = new DatabaseProbe(databaseUrl);
   probes.follow(() => database.reasons({ needsSchema: false }));
   const lead = await untilAvailable(
@@ -34,6 +36,7 @@ export const openControllerComponent: OpenComponent = async ({ config, probes, l
           log.info('leading; taking over what was running');
           return runs.open();
         },
+        telemetry,
         signal,
       }),
     { log, signal, passes: (error) => runs.isAway(error) },
@@ -43,6 +46,7 @@ export const openControllerComponent: OpenComponent = async ({ config, probes, l
     failed: lead.failed,
     stop: async () => {
       await lead.abandon();
+      await telemetry.close();
       runs.close();
     },
   };

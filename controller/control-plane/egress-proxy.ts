@@ -12,9 +12,9 @@ const DRAIN_MS = 40_000;
  * The egress proxy: no database, no access to the API server or the container engine; grants say what each run may reach.
  * In a cluster it listens on TCP, on one machine on a socket in the folder of every run.
  */
-export const openEgressProxyComponent: OpenComponent = async ({ config, probes, log }) => {
+export const openEgressProxyComponent: OpenComponent = async ({ config, probes, metrics, log }) => {
   const grantKey = Buffer.from(required('WORMHOLE_EGRESS_GRANT_KEY', config.egressGrantKey), 'base64');
-  const proxy = openEgressProxy({ grantKey, internalServices: config.internalServices, log });
+  const proxy = openEgressProxy({ grantKey, internalServices: config.internalServices, metrics, log });
   if (config.kubernetes === undefined) {
     const { egress: dir } = runDirs(config);
     const sockets = await FolderSockets.start({

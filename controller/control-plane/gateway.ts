@@ -11,7 +11,7 @@ const POOL_CONNECTIONS = 20;
 
 /** The run gateway: hands each run its payload, and takes its reports. */
 export const openGatewayComponent: OpenComponent = async (context) => {
-  const { config, probes, log, signal } = context;
+  const { config, probes, metrics, log, signal } = context;
   const databaseUrl = required('DATABASE_URL', config.databaseUrl);
   const keys = KeyRing.parse(required('WORMHOLE_ENCRYPTION_KEYS', config.encryptionKeys));
   const grantKey = Buffer.from(required('WORMHOLE_EGRESS_GRANT_KEY', config.egressGrantKey), 'base64');
@@ -33,7 +33,9 @@ export const openGatewayComponent: OpenComponent = async (context) => {
 
   const { internalServices } = config;
   const { egressProxyUrl } = door;
-  const gateway = openGateway({ pool, keys, grantKey, logs, internalServices, egressProxyUrl, log });
+  const gateway = openGateway({
+    ...{ pool, keys, grantKey, logs, internalServices, egressProxyUrl, metrics, log },
+  });
   opened.defer(() => gateway.close());
   opened.use(door);
   probes.follow(async () => [...(await database.reasons({ needsSchema: true })), ...door.reasons()]);

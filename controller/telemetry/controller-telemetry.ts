@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { Counter, Gauge } from 'prom-client';
 import { isTerminal } from '../model/run-status.ts';
 import type { Queryable } from '../store/database.ts';
@@ -24,6 +25,9 @@ export interface TraceTarget {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** What waits to be counted and sent has this long at the end. */
+const CLOSE_TIMEOUT_MS = 3_000;
+
 /** What a controller, leading or standing by, measures, counts and traces. */
 export class ControllerTelemetry {
   /** What dispatch tells of itself. */
@@ -33,6 +37,7 @@ export class ControllerTelemetry {
   readonly #ended: EndedRuns;
   readonly #leading: Gauge;
   readonly #spans: Counter<'outcome'>;
+  #led: AsyncDisposableStack | undefined;
 
   constructor(options: ControllerTelemetryOptions) {
     const { metrics } = options;
@@ -56,25 +61,39 @@ export class ControllerTelemetry {
 
   /**
    * This controller leads from now on: reads PostgreSQL whenever metrics are read, and follows the ends of all runs,
-   * whoever ends them. What is returned ends that, and sends what waits.
+   * whoever ends them.
    */
-  async lead(parts: { readonly pool: Queryable; readonly changes: RunChanges }): Promise<AsyncDisposable> {
+  async lead(parts: { readonly pool: Queryable; readonly changes: RunChanges }): Promise<void> {
     const { pool, changes } = parts;
     await using opened = new AsyncDisposableStack();
     const spans = await this.#openSpans();
     opened.defer(() => spans?.close());
     const ends = this.#ended.follow(pool, spans && ((run) => spans.add(run)));
     opened.defer(() => ends.close());
-    const endFollowing = changes.listen({
+    const endListening = changes.listen({
       runs: ({ runId, status }) => {
         if (isTerminal(status)) ends.runEnded(runId);
       },
     });
-    opened.defer(endFollowing);
+    opened.defer(endListening);
     opened.defer(this.#workload.follow(pool));
     this.#leading.set(1);
     opened.defer(() => this.#leading.set(0));
-    return opened.move();
+    this.#led = opened.move();
+  }
+
+  /** This controller does not lead any more, if it did. What waits is counted and sent, for a moment; never throws. */
+  async close(): Promise<void> {
+    const led = this.#led;
+    this.#led = undefined;
+    if (led === undefined) return;
+    const given = new AbortController();
+    // PostgreSQL or a collector that is away is no reason not to end.
+    await Promise.race([
+      led.disposeAsync().catch(() => undefined),
+      delay(CLOSE_TIMEOUT_MS, undefined, { signal: given.signal }).catch(() => undefined),
+    ]);
+    given.abort();
   }
 
   async #openSpans() {

@@ -21,8 +21,6 @@ const QUEUED_SPANS = 8_192;
 const BATCH_SPANS = 512;
 const BATCH_DELAY_MS = 1_000;
 const EXPORT_TIMEOUT_MS = 10_000;
-/** At the end what waits has this long. */
-const CLOSE_TIMEOUT_MS = 2_000;
 /** `ExportResultCode.SUCCESS`. */
 const DELIVERED = 0;
 
@@ -63,13 +61,9 @@ export class SpanExport {
     for (const span of spansOf(run, this.#origin)) this.#processor.onEnd(span);
   }
 
-  /** Sends what waits, for a while, and ends. */
+  /** Sends what waits, and ends. */
   async close(): Promise<void> {
-    const given = Promise.withResolvers<undefined>();
-    const timer = setTimeout(() => given.resolve(undefined), CLOSE_TIMEOUT_MS);
-    // A collector that is away is no reason not to end.
-    await Promise.race([this.#processor.shutdown().catch(() => undefined), given.promise]);
-    clearTimeout(timer);
+    await this.#processor.shutdown();
   }
 }
 
