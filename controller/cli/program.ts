@@ -8,6 +8,7 @@ import { addDemo } from './commands/demo.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addLogs } from './commands/logs.ts';
 import { addLs } from './commands/ls.ts';
+import { addPrepareVolumes } from './commands/prepare-volumes.ts';
 import { addRerun } from './commands/rerun.ts';
 import { addSecrets } from './commands/secrets.ts';
 import { addShow } from './commands/show.ts';
@@ -68,7 +69,7 @@ function makeProgram(cli: Cli, run: RunCommand): Command {
     });
   const add = [
     ...[addDemo, addUp, addSubmit, addLs, addShow, addLogs, addCancel, addRerun, addTenants],
-    ...[addConnection, addDoctor, addControlPlane, addSecrets],
+    ...[addConnection, addDoctor, addControlPlane, addSecrets, addPrepareVolumes],
   ];
   add.forEach((addCommand) => addCommand(program, run));
   return program;

@@ -67,7 +67,7 @@ export async function makeSecrets(options: SecretsOptions): Promise<ControlPlane
   });
   const key = (): string => randomBytes(KEY_BYTES).toString('base64');
   if (options.encryptionKeys !== undefined) KeyRing.parse(options.encryptionKeys);
-  const encryptionKeys = [`${keyId()}:${key()}`, options.encryptionKeys].filter(Boolean).join(',');
+  const encryptionKeys = [newKeyRing(), options.encryptionKeys].filter(Boolean).join(',');
   const ca = [tls.ca, ...certificatesIn(options.trustedCa)].join('');
   const manifest = (
     name: SecretName,
@@ -105,6 +105,9 @@ export async function makeSecrets(options: SecretsOptions): Promise<ControlPlane
   ];
   return { encryptionKeys, manifests };
 }
+
+/** @returns a key ring of one new key, as text. */
+export const newKeyRing = (): string => `${keyId()}:${randomBytes(KEY_BYTES).toString('base64')}`;
 
 /** Says when the key was made, and tells two keys of a day apart: `k20261123-5f0c1a`. */
 const keyId = (): string =>
