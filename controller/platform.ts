@@ -7,7 +7,7 @@ import { DockerBackend } from './backends/docker/docker-backend.ts';
 import { Client } from './client.ts';
 import type { PlatformConfig } from './config.ts';
 import { WormholeError } from './errors.ts';
-import { startProbes } from './control-plane/probes.ts';
+import { startProbes, type Probes } from './control-plane/probes.ts';
 import { takeLead } from './lead.ts';
 import { openRunAccess } from './run-access.ts';
 import { KeyRing } from './secrets/cipher.ts';
@@ -88,7 +88,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     config.encryptionKeys ?? (await loadOrCreateKeyFile(encryptionKeyFile(stateDir))),
   );
   const metrics = new Metrics({ labelledTenants: config.metricsTenants });
-  const metricsUrl = await serveMetrics(config, metrics, started);
+  const probes = await serveMetrics(config, metrics, started);
   const telemetry = new ControllerTelemetry({ metrics, instance: config.instance, traces: config.traces });
   const lead = started.use(
     await takeLead({
@@ -120,6 +120,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       signal,
     }),
   );
+  probes?.follow(() => Promise.resolve([]));
   const { controller, server } = lead;
   const client = new Client({ ...lead, keys });
   started.defer(() => client.close());
@@ -134,7 +135,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       image: image.name,
       queue: server.kind,
       logs: config.mongodbUrl === undefined ? 'postgresql' : 'mongodb',
-      metricsUrl,
+      metricsUrl: probes === undefined ? null : metricsUrlOf(config, probes),
     },
     failed: lead.failed,
     stop: async ({ drainMs }) => {
@@ -149,18 +150,20 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
   };
 }
 
-/** @returns where the metrics are read; null if nobody asked for them. */
+/** Has Prometheus read the metrics, if somebody asked for that. */
 async function serveMetrics(
   { metricsAddress }: PlatformConfig,
   metrics: Metrics,
   started: AsyncDisposableStack,
-): Promise<string | null> {
-  if (metricsAddress === undefined) return null;
+): Promise<Probes | undefined> {
+  if (metricsAddress === undefined) return undefined;
   const probes = await startProbes(metricsAddress, metrics);
   started.defer(() => probes.close());
-  const { host } = metricsAddress;
-  return `http://${isIPv6(host) ? `[${host}]` : host}:${probes.port}/metrics`;
+  return probes;
 }
+
+const metricsUrlOf = ({ metricsAddress: { host = 'localhost' } = {} }: PlatformConfig, { port }: Probes): string =>
+  `http://${isIPv6(host) ? `[${host}]` : host}:${port}/metrics`;
 
 async function openDatabase(
   config: PlatformConfig,

@@ -123,6 +123,7 @@ class Claim(TypedDict):
     definition: Definition
     input: Json
     connections: dict[str, Credentials]
+    traceparents: NotRequired[dict[str, str]]
     deadlineMs: float
     reportToken: str
     egress: Egress

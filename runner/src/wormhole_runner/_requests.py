@@ -44,10 +44,18 @@ class Request(NamedTuple):
     body: bytes
 
 
-def build_request(action: HttpAction, scope: Scope, credentials: Credentials | None, idempotency_key: str) -> Request:
+def build_request(
+    action: HttpAction,
+    scope: Scope,
+    credentials: Credentials | None,
+    *,
+    idempotency_key: str,
+    traceparent: str | None,
+) -> Request:
     """
     Renders an action. Raises the step errors that concern templates, URLs, headers and the body.
-    `idempotency_key` goes out on every request but GET and HEAD, unless the definition has that header itself.
+    `idempotency_key` goes out on every request but GET and HEAD, `traceparent` (W3C Trace Context) on every one, unless
+    the definition has that header itself.
     """
     query = {name: render(value, scope) for name, value in action["query"].items()}
     if credentials is not None:
@@ -60,6 +68,8 @@ def build_request(action: HttpAction, scope: Scope, credentials: Credentials | N
         defaults["Content-Type"] = "application/json"
     if action["method"] not in _SAFE_METHODS:
         defaults["Idempotency-Key"] = idempotency_key
+    if traceparent is not None:
+        defaults["traceparent"] = traceparent
     own = {"Host": endpoint.host_header, "Accept-Encoding": "gzip", "Connection": "close"}
     if body is not None or action["method"] not in _SAFE_METHODS:
         own["Content-Length"] = str(len(body or b""))

@@ -47,6 +47,7 @@ class Session:
         steps = StepRunner(
             run_id=claim["run"]["id"],
             connections=claim["connections"],
+            traceparents=claim.get("traceparents", {}),
             egress=EgressProxy(parse_address(egress["proxyUrl"], "egress.proxyUrl"), egress["grant"]),
             response_bytes=claim["limits"]["responseBytes"],
             outbox=self._outbox,

@@ -29,6 +29,7 @@ class StepRunner:
         *,
         run_id: str,
         connections: Mapping[str, ClaimedConnection],
+        traceparents: Mapping[str, str],
         egress: EgressProxy,
         response_bytes: int,
         outbox: Outbox,
@@ -36,6 +37,7 @@ class StepRunner:
     ) -> None:
         self._run_id = run_id
         self._connections = connections
+        self._traceparents = traceparents
         self._egress = egress
         self._response_bytes = response_bytes
         self._outbox = outbox
@@ -48,7 +50,13 @@ class StepRunner:
         self.tries = 0
         action, key = step["action"], step["key"]
         credentials = credentials_for(action, self._connections)
-        request = build_request(action, scope, credentials, f"{self._run_id}/{key}")
+        request = build_request(
+            action,
+            scope,
+            credentials,
+            idempotency_key=f"{self._run_id}/{key}",
+            traceparent=self._traceparents.get(key),
+        )
         response = await self._try_until_answered(step, request)
         body = parse_body(response)
         if "outputSchema" in action:
