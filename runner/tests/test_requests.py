@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from far_side import Reply
-from world import World, action, step
+from world import World, action, step, traceparent
 
 HTTP = "http://api.example.test"
 HTTPS = "https://api.example.test"
@@ -203,3 +203,29 @@ def test_the_rendered_body_and_the_response_satisfy_their_schemas(world: World) 
     assert "payload-canary" not in world.last("out")["error"]["message"]
     assert world.last("in")["error"]["code"] == "REQUEST_BODY_INVALID"
     assert len(world.http.requests) == 2
+
+
+def test_every_request_of_a_step_carries_its_trace_context(world: World) -> None:
+    world.https.route("/a", Reply(503), Reply())
+    world.http.route("/b", Reply())
+    world.run(
+        step("a", action("GET", f"{HTTPS}/a", retry={"strategy": "FIXED"})),
+        step("b", action("POST", f"{HTTP}/b", body={})),
+    )
+    assert [request.headers["traceparent"] for request in world.https.requests] == [traceparent("a")] * 2
+    assert [request.headers["traceparent"] for request in world.http.requests] == [traceparent("b")]
+
+
+def test_a_step_that_declares_a_trace_context_sends_its_own(world: World) -> None:
+    own = f"00-{'1' * 32}-{'2' * 16}-00"
+    world.https.route("/a", Reply())
+    world.run(step("a", action("GET", f"{HTTPS}/a", headers={"TraceParent": own})))
+    assert world.https.requests[0].headers["traceparent"] == own
+
+
+def test_a_gateway_that_hands_out_no_trace_contexts_is_no_reason_to_fail(world: World) -> None:
+    world.https.route("/a", Reply())
+    world.give(step("a", action("GET", f"{HTTPS}/a")))
+    del world.gateway.payload["traceparents"]
+    assert world.exit_code() == 0
+    assert "traceparent" not in world.https.requests[0].headers

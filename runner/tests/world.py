@@ -41,6 +41,11 @@ def step(key: str, step_action: dict[str, Any], **fields: Any) -> dict[str, Any]
     return {"key": key, "action": step_action, "continueOnError": False, **fields}
 
 
+def traceparent(key: str) -> str:
+    """The trace context that the claim brings for a step."""
+    return f"00-{RUN_ID.replace('-', '')}-{key.encode().hex():0>16}-01"
+
+
 @dataclass
 class World:
     """One run's surroundings."""
@@ -59,6 +64,7 @@ class World:
             "definition": definition,
             "input": fields.pop("input", {}),
             "connections": fields.pop("connections", {}),
+            "traceparents": {step["key"]: traceparent(step["key"]) for step in steps},
             "deadlineMs": fields.pop("deadlineMs", 30_000),
             "reportToken": REPORT_TOKEN,
             "egress": {"proxyUrl": self.egress.url, "grant": GRANT},
