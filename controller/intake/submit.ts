@@ -7,9 +7,11 @@ import { newRunId, type RunId, type TenantId, type WorkflowVersionId } from '../
 import { problemOfJson, type Json } from '../model/json.ts';
 import { LIMITS } from '../model/limits.ts';
 import type { Tenant } from '../model/tenant.ts';
+import { traceparentSchema } from '../model/traceparent.ts';
 import { workflowDefinitionSchema, type WorkflowDefinition } from '../model/workflow-definition.ts';
 import { transaction } from '../store/database.ts';
-import { countQueued, insertRun } from '../store/runs.ts';
+import { placeExpectedIn, takePlace } from '../store/queue-room.ts';
+import { findAccepted, insertRun, type NewRun } from '../store/runs.ts';
 import { getTenant } from '../store/tenants.ts';
 import { findWorkflowVersion, putWorkflowVersion, type WorkflowVersion } from '../store/workflow-versions.ts';
 
@@ -19,6 +21,8 @@ export type SubmitRequest = {
   readonly input: unknown;
   /** The same key again, for the same request, is the same run. At most 255 characters. */
   readonly idempotencyKey?: string | undefined;
+  /** The W3C trace context that the run is part of. */
+  readonly traceparent?: string | undefined;
   readonly rerunOf?: RunId | undefined;
   /** @default - a new UUIDv7 */
   readonly runId?: RunId | undefined;
@@ -31,12 +35,12 @@ export interface Submitted {
 }
 
 const IDEMPOTENCY_KEY = /^[\u0021-\u007e]{1,255}$/;
-/** How soon a tenant whose queue is full may try again. */
-const QUEUE_FULL_RETRY_MS = 1_000;
+/** Whoever is refused is told to come again no sooner and no later than this, whatever the pace of the queue. */
+const RETRY_MS = { least: 1_000, most: 60_000 };
 
 /**
- * Checks the request and records the run as QUEUED. The caller then adds it to its queue; if the caller dies before,
- * reconciliation does.
+ * Checks the request and records the run as QUEUED, unless the tenant has `maxQueued` runs queued: never more get in,
+ * however many submit at once.
  * @throws {WormholeError} TENANT_NOT_FOUND, WORKFLOW_NOT_FOUND, DEFINITION_INVALID, INPUT_INVALID, PAYLOAD_INVALID,
  *   QUEUE_FULL (with a retry hint), IDEMPOTENCY_CONFLICT.
  */
@@ -49,7 +53,12 @@ export async function submitRun(pool: pg.Pool, request: SubmitRequest): Promise<
       'the idempotency key must be 1 to 255 printable ASCII characters',
     );
   }
-  return await transaction(pool, async (db) => {
+  const traceparent = traceparentSchema.optional().safeParse(request.traceparent);
+  if (!traceparent.success) {
+    const [issue] = traceparent.error.issues;
+    throw new WormholeError('PAYLOAD_INVALID', `the trace context ${issue?.message ?? 'is wrong'}`);
+  }
+  const outcome = await transaction(pool, async (db) => {
     const tenant = await getTenant(db, request.tenantId);
     const version =
       definition === undefined
@@ -65,7 +74,7 @@ export async function submitRun(pool: pg.Pool, request: SubmitRequest): Promise<
         `tenant "${tenant.id}" has no workflow version with the id that the run names; submit the definition once to store it`,
       );
     }
-    const submitted = await insertRun(db, {
+    const run: NewRun = {
       id: request.runId ?? newRunId(),
       tenantId: tenant.id,
       workflowVersionId: version.id,
@@ -74,19 +83,25 @@ export async function submitRun(pool: pg.Pool, request: SubmitRequest): Promise<
       idempotencyKey: request.idempotencyKey ?? null,
       requestDigest: digestOf(version.id, input),
       rerunOf: request.rerunOf ?? null,
-    });
-    // Counted with the new run in it, which is then rolled back; one that was accepted before always is again.
-    const queued = submitted.deduplicated ? 0 : await countQueued(db, tenant.id, tenant.maxQueued + 1);
-    if (queued > tenant.maxQueued) {
-      throw new WormholeError(
-        'QUEUE_FULL',
-        `tenant "${tenant.id}" has ${tenant.maxQueued} runs queued, which is its limit; try again later or raise maxQueued`,
-        { retryAfterMs: QUEUE_FULL_RETRY_MS },
-      );
-    }
-    return submitted;
+      traceparent: request.traceparent ?? null,
+    };
+    // One that was accepted before always is again.
+    const accepted = await findAccepted(db, run);
+    if (accepted !== undefined) return { kind: 'submitted', runId: accepted, deduplicated: true } as const;
+    if (await takePlace(db, tenant)) return { kind: 'submitted', ...(await insertRun(db, run)) } as const;
+    // Committed, too: that the queue was counted.
+    return { kind: 'full', tenant, expectedMs: await placeExpectedIn(db, tenant.id) } as const;
   });
+  if (outcome.kind === 'full') throw queueFull(outcome.tenant, outcome.expectedMs);
+  return { runId: outcome.runId, deduplicated: outcome.deduplicated };
 }
+
+const queueFull = (tenant: Tenant, expectedMs: number): WormholeError =>
+  new WormholeError(
+    'QUEUE_FULL',
+    `tenant "${tenant.id}" has ${tenant.maxQueued} runs queued, which is its limit; try again later or raise maxQueued`,
+    { retryAfterMs: Math.ceil(Math.min(RETRY_MS.most, Math.max(RETRY_MS.least, expectedMs))) },
+  );
 
 /** @throws {WormholeError} DEFINITION_INVALID, naming the first keys that are wrong. */
 export function parseDefinition(definition: unknown): WorkflowDefinition {

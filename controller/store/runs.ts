@@ -73,6 +73,7 @@ export interface NewRun {
   /** SHA-256 of what was asked for: the same key with another request is a conflict. */
   readonly requestDigest: Buffer;
   readonly rerunOf: RunId | null;
+  readonly traceparent: string | null;
 }
 
 /**
@@ -86,8 +87,8 @@ export async function insertRun(
 ): Promise<{ readonly runId: RunId; readonly deduplicated: boolean }> {
   const { rowCount } = await db.query(
     `INSERT INTO workflow_runs (id, tenant_id, workflow_version_id, input, timeout_ms, limits, retry_after_claim,
-       idempotency_key, request_digest, rerun_of)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+       idempotency_key, request_digest, rerun_of, traceparent)
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
      ON CONFLICT DO NOTHING`,
     [
       run.id,
@@ -100,23 +101,36 @@ export async function insertRun(
       run.idempotencyKey,
       run.requestDigest,
       run.rerunOf,
+      run.traceparent,
     ],
   );
   if (rowCount === 1) return { runId: run.id, deduplicated: false };
-  const { rows } = await db.query<{ id: RunId; request_digest: Buffer }>(
-    `SELECT id, request_digest FROM workflow_runs
-     WHERE (tenant_id = $1 AND idempotency_key = $2) OR (tenant_id = $1 AND id = $3)`,
+  return { runId: (await findAccepted(db, run)) ?? run.id, deduplicated: true };
+}
+
+/**
+ * @returns the run that was accepted before under the same id or idempotency key, or undefined.
+ * @throws {WormholeError} IDEMPOTENCY_CONFLICT when that was for another request.
+ */
+export async function findAccepted(
+  db: Queryable,
+  run: Pick<NewRun, 'id' | 'tenantId' | 'idempotencyKey' | 'requestDigest'>,
+): Promise<RunId | undefined> {
+  const { rows } = await db.query<{ id: RunId; tenant_id: TenantId; request_digest: Buffer }>(
+    `SELECT id, tenant_id, request_digest FROM workflow_runs
+     WHERE (tenant_id = $1 AND idempotency_key = $2) OR id = $3`,
     [run.tenantId, run.idempotencyKey, run.id],
   );
-  const existing = rows[0];
-  if (existing === undefined || !existing.request_digest.equals(run.requestDigest)) {
+  const [existing] = rows;
+  if (existing === undefined) return undefined;
+  if (existing.tenant_id !== run.tenantId || !existing.request_digest.equals(run.requestDigest)) {
     const name = run.idempotencyKey === null ? `run id ${run.id}` : `idempotency key "${run.idempotencyKey}"`;
     throw new WormholeError(
       'IDEMPOTENCY_CONFLICT',
       `${name} was used before for another request; use a new one for a new run`,
     );
   }
-  return { runId: existing.id, deduplicated: true };
+  return existing.id;
 }
 
 /** @returns how many runs the tenant has in QUEUED, counted up to `atMost`. */
