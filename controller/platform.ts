@@ -162,8 +162,10 @@ async function serveMetrics(
   return probes;
 }
 
-const metricsUrlOf = ({ metricsAddress: { host = 'localhost' } = {} }: PlatformConfig, { port }: Probes): string =>
-  `http://${isIPv6(host) ? `[${host}]` : host}:${port}/metrics`;
+const metricsUrlOf = (
+  { metricsAddress: { host = 'localhost' } = {} }: PlatformConfig,
+  { port }: Probes,
+): string => `http://${isIPv6(host) ? `[${host}]` : host}:${port}/metrics`;
 
 async function openDatabase(
   config: PlatformConfig,
