@@ -88,7 +88,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
     config.encryptionKeys ?? (await loadOrCreateKeyFile(encryptionKeyFile(stateDir))),
   );
   const metrics = new Metrics({ labelledTenants: config.metricsTenants });
-  const probes = await serveMetrics(config, metrics, started);
+  const served = await serveMetrics(config, metrics, started);
   const telemetry = new ControllerTelemetry({ metrics, instance: config.instance, traces: config.traces });
   const lead = started.use(
     await takeLead({
@@ -120,7 +120,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       signal,
     }),
   );
-  probes?.follow(() => Promise.resolve([]));
+  served?.probes.follow(() => Promise.resolve([]));
   const { controller, server } = lead;
   const client = new Client({ ...lead, keys });
   started.defer(() => client.close());
@@ -135,7 +135,7 @@ export async function startPlatform(options: PlatformOptions): Promise<Platform>
       image: image.name,
       queue: server.kind,
       logs: config.mongodbUrl === undefined ? 'postgresql' : 'mongodb',
-      metricsUrl: probes === undefined ? null : metricsUrlOf(config, probes),
+      metricsUrl: served?.url ?? null,
     },
     failed: lead.failed,
     stop: async ({ drainMs }) => {
@@ -155,17 +155,13 @@ async function serveMetrics(
   { metricsAddress }: PlatformConfig,
   metrics: Metrics,
   started: AsyncDisposableStack,
-): Promise<Probes | undefined> {
+): Promise<{ readonly probes: Probes; readonly url: string } | undefined> {
   if (metricsAddress === undefined) return undefined;
   const probes = await startProbes(metricsAddress, metrics);
   started.defer(() => probes.close());
-  return probes;
+  const { host } = metricsAddress;
+  return { probes, url: `http://${isIPv6(host) ? `[${host}]` : host}:${probes.port}/metrics` };
 }
-
-const metricsUrlOf = (
-  { metricsAddress: { host = 'localhost' } = {} }: PlatformConfig,
-  { port }: Probes,
-): string => `http://${isIPv6(host) ? `[${host}]` : host}:${port}/metrics`;
 
 async function openDatabase(
   config: PlatformConfig,
