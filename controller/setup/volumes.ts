@@ -32,6 +32,8 @@ export interface VolumesOptions {
   readonly secretsDir: string;
   /** Has one folder for each database server. */
   readonly dataDir: string;
+  /** What comes after the `?` of MongoDB's URL: how its server authenticates. */
+  readonly mongodbOptions: string;
 }
 
 /**
@@ -40,7 +42,8 @@ export interface VolumesOptions {
  * can be done at every start. Root with CAP_CHOWN, and no other right, can do it.
  * @returns the names of the secrets that were made now.
  */
-export async function prepareVolumes({ secretsDir, dataDir }: VolumesOptions): Promise<readonly string[]> {
+export async function prepareVolumes(options: VolumesOptions): Promise<readonly string[]> {
+  const { secretsDir, dataDir, mongodbOptions } = options;
   const made: string[] = [];
   const put = (volume: SecretVolume, name: string, text: string): Promise<void> =>
     write(join(secretsDir, volume), name, text, SECRET_READERS[volume]);
@@ -70,7 +73,7 @@ export async function prepareVolumes({ secretsDir, dataDir }: VolumesOptions): P
   await put('egress-proxy', 'WORMHOLE_EGRESS_GRANT_KEY', grantKey);
   for (const volume of ['controller', 'gateway'] as const) {
     await put(volume, 'DATABASE_URL', `postgres://${USER}:${postgres}@postgres:5432/${USER}`);
-    await put(volume, 'MONGODB_URL', `mongodb://${USER}:${mongodb}@mongodb:27017/${USER}?authSource=admin`);
+    await put(volume, 'MONGODB_URL', `mongodb://${USER}:${mongodb}@mongodb:27017/${USER}?${mongodbOptions}`);
   }
   await put('controller', 'REDIS_URL', `redis://:${redis}@redis:6379/0`);
   for (const volume of DATA_VOLUMES) await giveAway(join(dataDir, volume));

@@ -5,6 +5,7 @@ import type { RunCommand } from '../session.ts';
 interface PrepareVolumesOptions {
   readonly secrets: string;
   readonly data: string;
+  readonly mongodbOptions: string;
 }
 
 /** `wormhole prepare-volumes`: what comes before everything else in deploy/compose/compose.yaml. */
@@ -17,10 +18,16 @@ export function addPrepareVolumes(program: Command, run: RunCommand): void {
     )
     .requiredOption('--secrets <folder>', 'has a folder for each container: postgres, gateway, …')
     .requiredOption('--data <folder>', 'has a folder for each database server')
+    .option(
+      '--mongodb-options <options>',
+      "of MongoDB's URL: how its server authenticates",
+      'authSource=admin',
+    )
     .action((options: PrepareVolumesOptions) =>
       run({}, async ({ output }) => {
+        const { secrets: secretsDir, data: dataDir, mongodbOptions } = options;
         const { prepareVolumes } = await import('../../setup/volumes.ts');
-        const made = await prepareVolumes({ secretsDir: options.secrets, dataDir: options.data });
+        const made = await prepareVolumes({ secretsDir, dataDir, mongodbOptions });
         output.line(made.length === 0 ? 'all secrets are there' : `made ${made.join(', ')}`);
         return EXIT_OK;
       }),

@@ -1,6 +1,6 @@
-// Serves the MongoDB wire protocol over SQLite on a Unix socket, for the tests.
+// Serves the MongoDB wire protocol over SQLite on a Unix socket or a TCP address, for the tests.
 //
-// Usage: ferretdb <socket> <folder of the databases>
+// Usage: ferretdb <socket | host:port> <folder of the databases>
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"github.com/FerretDB/FerretDB/ferretdb"
@@ -23,10 +24,14 @@ func main() {
 
 func serve(args []string) error {
 	if len(args) != 2 {
-		return fmt.Errorf("usage: ferretdb <socket> <folder>")
+		return fmt.Errorf("usage: ferretdb <socket | host:port> <folder>")
+	}
+	listener := ferretdb.ListenerConfig{TCP: args[0]}
+	if filepath.IsAbs(args[0]) {
+		listener = ferretdb.ListenerConfig{Unix: args[0]}
 	}
 	server, err := ferretdb.New(&ferretdb.Config{
-		Listener:  ferretdb.ListenerConfig{Unix: args[0]},
+		Listener:  listener,
 		Handler:   "sqlite",
 		SQLiteURL: "file:" + args[1] + "/",
 		Logger:    slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelError})),
