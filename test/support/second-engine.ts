@@ -1,5 +1,6 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,10 +16,13 @@ export class SecondEngine {
   readonly docker: Dockerode;
   readonly socketPath: string;
   readonly #folder: string;
+  readonly #log: string | undefined;
   #daemon: ChildProcess | undefined;
 
-  private constructor(folder: string) {
+  /** An engine in this folder, which has none that runs, but perhaps what one has left. @param log gets what it says. */
+  constructor(folder: string, log?: string) {
     this.#folder = folder;
+    this.#log = log;
     this.socketPath = join(folder, 's');
     this.docker = new Dockerode({ socketPath: this.socketPath, host: undefined });
   }
@@ -35,6 +39,7 @@ export class SecondEngine {
     const at = (name: string): string => join(this.#folder, name);
     // Left by a containerd that died with its killed parent: the next dockerd waits for that one, in vain.
     await rm(join(this.#folder, 'x', 'containerd', 'containerd.pid'), { force: true });
+    const output = this.#log === undefined ? 'ignore' : openSync(this.#log, 'a');
     this.#daemon = spawn(
       'dockerd',
       [
@@ -52,8 +57,9 @@ export class SecondEngine {
         ...(liveRestore ? ['--live-restore'] : []),
       ],
       // Its containerd writes stack dumps to the temporary folder: they go with the engine.
-      { stdio: 'ignore', env: { ...process.env, TMPDIR: this.#folder } },
+      { stdio: ['ignore', output, output], env: { ...process.env, TMPDIR: this.#folder } },
     );
+    if (typeof output === 'number') closeSync(output);
     const until = Date.now() + START_MS;
     while (
       !(await this.docker.ping().then(

