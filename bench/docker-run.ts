@@ -77,7 +77,7 @@ export class DockerRun {
       tenantId: tenant.id,
       workflowVersionId: newWorkflowVersionId(),
       limits: tenant.limits,
-      deadlineAt: until,
+      deadlineInMs: LIFETIME_MS,
       claimToken: '',
     };
     const { runId, attempt } = template;

@@ -40,6 +40,6 @@ export async function readJobOptions(file: string, api: ApiClient, ca: string): 
 /** @returns an attempt of a run that no platform knows. */
 export const strangeAttempt = ({ id: tenantId, limits }: Tenant): AttemptSpec => ({
   ...{ runId: newRunId(), attempt: 1, tenantId, workflowVersionId: newWorkflowVersionId(), limits },
-  deadlineAt: new Date(Date.now() + LIFETIME_MS),
+  deadlineInMs: LIFETIME_MS,
   claimToken: null,
 });

@@ -1,13 +1,16 @@
+import { createHash } from 'node:crypto';
 import pg from 'pg';
 import { WormholeError } from './errors.ts';
-import { submitRun, type Submitted, type SubmitRequest } from './intake/submit.ts';
+import { DeadLetters, type DeadLetter } from './intake/dead-letters.ts';
+import { Door, type SubmitOptions } from './intake/door.ts';
+import type { Submitted, SubmitRequest } from './intake/submit.ts';
 import { storedCredentialsSchema, type StoredCredentials } from './model/connection.ts';
 import type { RunId, TenantId } from './model/ids.ts';
 import { isTerminal, type RunStatus } from './model/run-status.ts';
 import type { Tenant } from './model/tenant.ts';
 import { workflowKeySchema } from './model/workflow-definition.ts';
+import { DEAD_LETTER_QUEUE } from './queue/names.ts';
 import { openQueueServer, type QueueServer } from './queue/queue-server.ts';
-import { RunQueues } from './queue/run-queues.ts';
 import { KeyRing } from './secrets/cipher.ts';
 import { sealCredentials } from './secrets/sealed.ts';
 import {
@@ -22,7 +25,7 @@ import type { LogPage, LogStore } from './store/logs/types.ts';
 import { Notifications, waitForRun, type RunChange } from './store/notifications.ts';
 import { requestCancel } from './store/run-transitions.ts';
 import { findRun, findStatus, listRuns, type RunDetail, type RunSummary } from './store/runs.ts';
-import { getTenant, listTenants, upsertTenant, type TenantUsage } from './store/tenants.ts';
+import { getTenant, listTenants, setPaused, upsertTenant, type TenantUsage } from './store/tenants.ts';
 
 /** Where the platform's servers are. */
 export interface ClientOptions {
@@ -84,15 +87,17 @@ export interface ClientParts {
 /** The producer library: tenants, connections, and runs from submission to their logs. */
 export class Client {
   readonly #parts: ClientParts;
-  readonly #queues: RunQueues;
+  readonly #door: Door;
+  readonly #deadLetters: DeadLetters;
   #onClose: () => Promise<void> = () => Promise.resolve();
 
   constructor(parts: ClientParts) {
     this.#parts = parts;
-    this.#queues = new RunQueues(parts.server);
+    this.#door = new Door(parts.pool, parts.notifications);
+    this.#deadLetters = new DeadLetters(parts.server);
   }
 
-  /** What `close` does besides closing the queues. */
+  /** What `close` does. */
   onClose(work: () => Promise<void>): void {
     this.#onClose = work;
   }
@@ -102,6 +107,14 @@ export class Client {
     await transaction(this.#parts.pool, async (db) => {
       for (const tenant of tenants) await upsertTenant(db, tenant);
     });
+  }
+
+  /**
+   * Stops or resumes the start of the tenant's runs; live ones go on, new ones are queued.
+   * @throws {WormholeError} TENANT_NOT_FOUND.
+   */
+  async setPaused(tenantId: TenantId, paused: boolean): Promise<void> {
+    await setPaused(this.#parts.pool, tenantId, paused);
   }
 
   /** @returns all tenants with their settings and how much of them is in use. */
@@ -147,18 +160,65 @@ export class Client {
     }
   }
 
-  /** Records the run as QUEUED and queues it; see {@link submitRun} for what it refuses. */
-  async submit(request: SubmitRequest): Promise<Submitted> {
-    const submitted = await submitRun(this.#parts.pool, request);
-    // Also for a run that was there already: whoever submitted it first may have died in between.
-    await this.#queues.enqueue(request.tenantId, submitted.runId);
-    return submitted;
+  /**
+   * Records the run as QUEUED, which is all that it takes to have it run.
+   * @throws {WormholeError} what the request is refused with; QUEUE_FULL, with a retry hint, when there is no place in the tenant's
+   *   queue, or none in time; the signal's reason.
+   */
+  async submit(request: SubmitRequest, options?: SubmitOptions): Promise<Submitted> {
+    return await this.#door.submit(request, options);
   }
 
   /** Submits the run's workflow version and input again, as a new run. @throws {WormholeError} RUN_NOT_FOUND and what `submit` throws. */
-  async rerun(runId: RunId): Promise<Submitted> {
+  async rerun(
+    runId: RunId,
+    options: SubmitOptions & { readonly idempotencyKey?: string } = {},
+  ): Promise<Submitted> {
     const { tenantId, workflowVersionId, input } = await this.run(runId);
-    return await this.submit({ tenantId, workflowVersionId, input, rerunOf: runId });
+    const { idempotencyKey, ...waiting } = options;
+    return await this.submit({ tenantId, workflowVersionId, input, idempotencyKey, rerunOf: runId }, waiting);
+  }
+
+  /** @returns what could not be processed, newest first; at most 100 unless told otherwise. */
+  async deadLetters(
+    filter: { readonly tenantId?: TenantId | undefined; readonly limit?: number | undefined } = {},
+  ): Promise<DeadLetter[]> {
+    return await this.#deadLetters.list({ ...filter, limit: filter.limit ?? 100 });
+  }
+
+  /** @throws {WormholeError} DEAD_LETTER_NOT_FOUND. */
+  async deadLetter(id: string): Promise<DeadLetter> {
+    const letter = await this.#deadLetters.find(id);
+    if (letter === undefined) throw noDeadLetter(id);
+    return letter;
+  }
+
+  /**
+   * Submits what the letter is about as a new run, and drops the letter. Retried twice at once, it is one run.
+   * @throws {WormholeError} DEAD_LETTER_NOT_FOUND; DEAD_LETTER_FINAL for a job that had an input, which is not kept; and
+   *   what `submit` throws: the letter stays then.
+   */
+  async retryDeadLetter(id: string, options?: SubmitOptions): Promise<Submitted> {
+    const { kind, runId, reference } = await this.deadLetter(id);
+    const idempotencyKey = `${DEAD_LETTER_QUEUE}/${createHash('sha256').update(id).digest('hex')}`;
+    let submitted: Submitted;
+    if (kind === 'run' && runId !== null) {
+      submitted = await this.rerun(runId, { idempotencyKey, ...options });
+    } else if (reference !== null) {
+      submitted = await this.submit({ idempotencyKey, ...reference, input: {} }, options);
+    } else {
+      throw new WormholeError(
+        'DEAD_LETTER_FINAL',
+        `dead letter "${id}" is of a job whose input was not kept, because it may hold secrets: let its producer add a corrected one, and drop the letter`,
+      );
+    }
+    await this.#deadLetters.remove(id);
+    return submitted;
+  }
+
+  /** @throws {WormholeError} DEAD_LETTER_NOT_FOUND. */
+  async dropDeadLetter(id: string): Promise<void> {
+    if (!(await this.#deadLetters.remove(id))) throw noDeadLetter(id);
   }
 
   /** @throws {WormholeError} RUN_NOT_FOUND. */
@@ -222,10 +282,17 @@ export class Client {
 
   /** Closes what the client opened. */
   async close(): Promise<void> {
-    await this.#queues.close();
+    this.#door.close();
+    await this.#deadLetters.close();
     await this.#onClose();
   }
 }
+
+const noDeadLetter = (id: string): WormholeError =>
+  new WormholeError(
+    'DEAD_LETTER_NOT_FOUND',
+    `there is no dead letter "${id.slice(0, 300)}"; "wormhole dlq ls" lists them`,
+  );
 
 const notFound = (runId: RunId): WormholeError =>
   new WormholeError('RUN_NOT_FOUND', `run ${runId} does not exist; "wormhole ls" shows the newest ones`);

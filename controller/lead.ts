@@ -4,14 +4,19 @@ import type { Backend } from './backends/types.ts';
 import type { PlatformConfig } from './config.ts';
 import { Controller } from './dispatch/controller.ts';
 import { Leadership } from './dispatch/leadership.ts';
-import { WormholeError } from './errors.ts';
+import { messageOf, WormholeError } from './errors.ts';
+import { deadLetterOf, DeadLetters, type EndedAttempt } from './intake/dead-letters.ts';
+import { deadLetterOf, DeadLetters } from './intake/dead-letters.ts';
+import { Intake } from './intake/intake.ts';
 import { openQueueServer, type QueueServer } from './queue/queue-server.ts';
+import { postgresDispatchStore } from './store/dispatch-store.ts';
 import { transaction } from './store/database.ts';
 import { openLogStore } from './store/logs/open.ts';
 import type { LogStore } from './store/logs/types.ts';
 import { migrate } from './store/migrate.ts';
 import { Notifications } from './store/notifications.ts';
 import { setPlatformLimits, upsertTenant } from './store/tenants.ts';
+import type { ControllerTelemetry } from './telemetry/controller-telemetry.ts';
 
 export interface LeadOptions {
   readonly config: PlatformConfig;
@@ -24,6 +29,8 @@ export interface LeadOptions {
    * @param opened closes what was opened for it, before anything of `parts`.
    */
   readonly openBackend: (parts: LeadParts, opened: AsyncDisposableStack) => Promise<Backend>;
+  /** Told what happens while this controller leads. @default - nobody is */
+  readonly telemetry?: ControllerTelemetry;
   /** Gives up standing by. */
   readonly signal: AbortSignal;
 }
@@ -49,8 +56,8 @@ export interface Lead extends LeadParts, AsyncDisposable {
 }
 
 const POOL_CONNECTIONS = 20;
-/** Of PostgreSQL, for the queue: one for each tenant that has work at a time, and a few. */
-const QUEUE_CONNECTIONS = 140;
+/** Of PostgreSQL, where the door's two queues are in it. */
+const QUEUE_CONNECTIONS = 16;
 
 /**
  * Waits until this controller leads its instance, brings the database to the newest schema, applies what is declared,
@@ -87,6 +94,8 @@ export async function takeLead(options: LeadOptions): Promise<Lead> {
   const notifications = new Notifications(databaseUrl, onLost);
   opened.defer(() => notifications.close());
   await notifications.start();
+  opened.defer(() => options.telemetry?.close());
+  await options.telemetry?.lead({ pool, changes: notifications });
   const server = openQueueServer({
     databaseUrl,
     redisUrl: config.redisUrl,
@@ -108,11 +117,19 @@ export async function takeLead(options: LeadOptions): Promise<Lead> {
 
   const parts = { pool, notifications, server, logs };
   const backend = await options.openBackend(parts, opened);
+  const deadLetters = new DeadLetters(server);
+  opened.defer(() => deadLetters.close());
+  const intake = new Intake({ pool, server, changes: notifications, deadLetters, log });
+  opened.defer(() => intake.close());
+  await intake.start();
   const controller = await Controller.start({
-    ...parts,
+    store: postgresDispatchStore(pool),
+    changes: notifications,
     backend,
     policy: config.retry,
     claimTimeoutMs: config.claimTimeoutMs,
+    ...(options.telemetry && { observer: options.telemetry.observer }),
+    onEnd: (attempt) => keepUndone(deadLetters, attempt, log),
     log,
   });
   // Lost while the start went on.
@@ -126,4 +143,13 @@ export async function takeLead(options: LeadOptions): Promise<Lead> {
     abandon: () => leadership.release(),
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
+}
+
+/** The run is recorded as FAILED already: without its letter it is only found in another place. */
+function keepUndone(deadLetters: DeadLetters, attempt: EndedAttempt, log: Logger): void {
+  const letter = deadLetterOf(attempt);
+  if (letter === undefined) return;
+  deadLetters.add(letter).catch((error: unknown) => {
+    log.warn({ runId: attempt.runId, error: messageOf(error) }, 'could not add to the dead letters');
+  });
 }

@@ -34,8 +34,8 @@ export interface OpenGatewayOptions {
   readonly log: Logger;
 }
 
-/** A grant outlives its run's deadline by the time that the last request may take to be refused. */
-const GRANT_SLACK_MS = 1_000;
+/** A grant outlives its run, which ends at its deadline anyway: the proxy's clock may be a minute ahead of ours. */
+const GRANT_SLACK_MS = 90_000;
 
 /** Builds the gateway over one store. It listens nowhere yet, and is closed with its own `close`. */
 export function openGateway(options: OpenGatewayOptions): Gateway {
@@ -63,9 +63,9 @@ export function openGateway(options: OpenGatewayOptions): Gateway {
       pool,
       connections,
       onClaimed: (mode, latencyMs) => metrics?.claimed(mode, latencyMs),
-      egress: async ({ runId, attempt }, tenantId, until) => {
+      egress: async ({ runId, attempt }, tenantId, forMs) => {
         const { egress: policy } = await getTenant(pool, tenantId);
-        const expiresAt = until.getTime() + GRANT_SLACK_MS;
+        const expiresAt = Math.round(Date.now() + forMs + GRANT_SLACK_MS);
         const grant = signGrant(grantKey, { tenantId, runId, attempt, policy, expiresAt });
         return { proxyUrl: egressProxyUrl, grant };
       },

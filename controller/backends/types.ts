@@ -24,8 +24,8 @@ export interface TenantAttempt extends AttemptRef {
 export interface AttemptSpec extends TenantAttempt {
   readonly workflowVersionId: WorkflowVersionId;
   readonly limits: RunLimits;
-  /** When the run must have ended. */
-  readonly deadlineAt: Date;
+  /** How long from now until the run must have ended, in ms. */
+  readonly deadlineInMs: number;
   /**
    * Spent by the claim; reaches the runner outside argv, image and environment. Null where the container proves by
    * itself who it is (`Backend.claimProof`).

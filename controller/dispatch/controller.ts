@@ -1,56 +1,67 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { Backend } from '../backends/types.ts';
+import { systemClock, type Clock } from '../clock.ts';
 import { messageOf } from '../errors.ts';
-import { Intake } from '../intake/intake.ts';
 import type { AttemptPolicy } from '../model/verdict.ts';
-import type { QueueServer } from '../queue/queue-server.ts';
-import { RunQueues } from '../queue/run-queues.ts';
-import { liveAttempts } from '../store/attempts.ts';
-import type { Notifications } from '../store/notifications.ts';
-import { requestCancel } from '../store/run-transitions.ts';
+import type { RunChanges } from '../store/notifications.ts';
+import { UNOBSERVED, type DispatchObserver } from '../telemetry/dispatch-observer.ts';
 import { AttemptEnds } from './attempt-ends.ts';
 import { Dispatcher } from './dispatcher.ts';
 import { Reconciler } from './reconciler.ts';
-import { Supervisor } from './supervisor.ts';
-import { TenantLanes } from './tenant-lanes.ts';
+import type { DispatchStore } from './store.ts';
+import { Supervisor, type AttemptEnd } from './supervisor.ts';
 
 export interface ControllerOptions {
-  readonly pool: pg.Pool;
-  readonly server: QueueServer;
-  readonly notifications: Notifications;
+  readonly store: DispatchStore;
+  readonly changes: RunChanges;
   readonly backend: Backend;
   readonly policy: AttemptPolicy;
-  /** See {@link SupervisorOptions.claimTimeoutMs}. */
+  /** A container that has not claimed its payload this long after its admission is given up. */
   readonly claimTimeoutMs: number;
   readonly log: Logger;
+  /** @default - nobody */
+  readonly observer?: DispatchObserver;
+  /** Told of every attempt whose end was recorded. It does not throw. @default - nobody */
+  readonly onEnd?: (attempt: AttemptEnd) => void;
+  /** @default - the machine's */
+  readonly clock?: Clock;
+  /** In [0, 1), for jitter. @default Math.random */
+  readonly random?: () => number;
 }
 
 const CANCEL_RETRY_MS = 500;
 
-/** Takes runs from the queue and leads each to its end on the backend. The caller holds the lead of the instance. */
+/** Starts queued runs and leads each to its end on the backend. The caller holds the lead of the instance. */
 export class Controller {
   readonly #options: ControllerOptions;
-  readonly #queues: RunQueues;
+  readonly #clock: Clock;
   readonly #supervisor: Supervisor;
   readonly #reconciler: Reconciler;
   readonly #dispatcher: Dispatcher;
-  readonly #lanes: TenantLanes;
-  readonly #intake: Intake;
   readonly #ends = new AttemptEnds();
   readonly #observing = new AbortController();
   #observed: Promise<void> = Promise.resolve();
 
   private constructor(options: ControllerOptions) {
-    const { pool, server, notifications, backend, log } = options;
+    const { clock = systemClock, random = Math.random, observer = UNOBSERVED } = options;
+    const { onEnd = () => undefined } = options;
     this.#options = options;
-    this.#queues = new RunQueues(server);
-    this.#supervisor = new Supervisor({ ...options, ends: this.#ends });
-    this.#reconciler = new Reconciler(pool, backend, this.#supervisor, this.#queues, log);
-    this.#dispatcher = new Dispatcher(pool, server, this.#supervisor);
-    this.#lanes = new TenantLanes(pool, server, this.#dispatcher, notifications, log);
-    this.#intake = new Intake(pool, server, this.#queues, log);
+    this.#clock = clock;
+    this.#supervisor = new Supervisor({
+      ...options,
+      ...{ clock, random, ends: this.#ends },
+      observer: {
+        refused: (attempt, reason) => {
+          observer.refused(reason);
+          this.#dispatcher.refused(attempt, reason);
+        },
+        claimed: (attempt) => this.#dispatcher.claimed(attempt),
+        ended: onEnd,
+      },
+    });
+    this.#reconciler = new Reconciler({ ...options, clock, observer, supervisor: this.#supervisor });
+    this.#dispatcher = new Dispatcher({ ...options, clock, observer, supervisor: this.#supervisor });
+    observer.pressure(() => this.#dispatcher.pressure());
   }
 
   /** Takes over what a controller before left, then starts to lead runs. */
@@ -65,25 +76,17 @@ export class Controller {
     return controller;
   }
 
-  /** Stops at once, and leaves live runs and the queue to the next controller. */
+  /** Stops at once, and leaves live runs to the next controller. */
   async abandon(): Promise<void> {
     this.#supervisor.abandon();
     await this.close();
   }
 
   async #start(): Promise<void> {
-    const { server, notifications, log } = this.#options;
     this.#observed = this.#observe();
-    await this.#reconciler.recover(server);
+    await this.#reconciler.recover();
     await this.#dispatcher.start();
-    await this.#lanes.start();
-    await this.#intake.start();
     this.#reconciler.start();
-    notifications.on('limits', () => {
-      this.#dispatcher.refresh().catch((error: unknown) => {
-        log.warn({ error: messageOf(error) }, 'could not read the global cap');
-      });
-    });
   }
 
   async #observe(): Promise<void> {
@@ -94,27 +97,24 @@ export class Controller {
 
   /** Asks for the cancellation of all runs that hold a slot, until it could be recorded. */
   async cancelLive(): Promise<void> {
-    const { pool, log } = this.#options;
+    const { store, log } = this.#options;
     while (!this.#observing.signal.aborted) {
       try {
-        for (const { runId } of await liveAttempts(pool)) await requestCancel(pool, runId);
+        for (const { runId } of await store.liveAttempts()) await store.requestCancel(runId);
         return;
       } catch (error) {
         log.warn({ error: messageOf(error) }, 'could not cancel live runs; trying again');
-        await delay(CANCEL_RETRY_MS);
+        await this.#clock.sleep(CANCEL_RETRY_MS);
       }
     }
   }
 
   /** Takes no more runs, and resolves when those that hold a slot have ended. Queued ones stay queued. */
   async close(): Promise<void> {
-    await this.#intake.close();
-    await this.#lanes.close();
     await this.#dispatcher.close();
     await this.#supervisor.idle();
     await this.#reconciler.close();
     this.#observing.abort();
     await this.#observed;
-    await this.#queues.close();
   }
 }

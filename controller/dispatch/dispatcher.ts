@@ -1,66 +1,182 @@
-import type { Job } from 'bullmq';
-import type pg from 'pg';
-import { DISPATCH_QUEUE } from '../queue/names.ts';
-import type { Postponed, QueueServer, RunJobData, RunQueue, RunWorker } from '../queue/queue-server.ts';
-import type { RunId } from '../model/ids.ts';
-import { getGlobalCap } from '../store/tenants.ts';
-import type { Supervisor } from './supervisor.ts';
+import type { Logger } from 'pino';
+import type { Backend } from '../backends/types.ts';
+import type { Clock } from '../clock.ts';
+import { messageOf } from '../errors.ts';
+import { hashToken, newToken } from '../gateway/tokens.ts';
+import type { TenantId } from '../model/ids.ts';
+import type { Reason } from '../model/reasons.ts';
+import type { RunChange, RunChanges } from '../store/notifications.ts';
+import type { DispatchObserver } from '../telemetry/dispatch-observer.ts';
+import { DUE_AT_MOST } from './demand.ts';
+import { Scheduler } from './scheduler.ts';
+import type { DispatchStore } from './store.ts';
+import type { StartedAttempt, Supervisor } from './supervisor.ts';
 
-/** How long a run whose slots PostgreSQL refused waits before it asks again. */
-const HELD_RETRY_MS = 250;
+export interface DispatcherOptions {
+  readonly store: DispatchStore;
+  readonly changes: RunChanges;
+  readonly backend: Backend;
+  readonly supervisor: Supervisor;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly observer: DispatchObserver;
+}
+
+/** All demand is looked at anew this often: what was never told of is found then. */
+const LOOK_AGAIN_MS = 5_000;
+const FAILED_RETRY_MS = 500;
+/** Timers may ring a little early. */
+const TIMER_SLACK_MS = 1;
 
 /**
- * Works off the `dispatch` queue: runs that have their tenant's turn, those first whose tenant holds the fewest
- * slots. Its global concurrency is the global cap; PostgreSQL has the last word on both caps.
+ * Starts runs: whenever something changes it asks PostgreSQL what the tenants concerned have and want, lets the scheduler
+ * decide whose turn it is, and admits their oldest runs. One round at a time; what happens meanwhile is for the next.
  */
 export class Dispatcher {
-  readonly #pool: pg.Pool;
-  readonly #queue: RunQueue<RunJobData>;
-  readonly #server: QueueServer;
-  readonly #supervisor: Supervisor;
-  #worker: RunWorker | undefined;
+  readonly #options: DispatcherOptions;
+  readonly #scheduler = new Scheduler();
+  /** Tenants that something happened to since they were looked at; `all`: anybody. */
+  readonly #stale = new Set<TenantId>();
+  #allStale = true;
+  #wokenAtMs: number | undefined;
+  #rounds: Promise<void> | undefined;
+  #cancelTimer: () => void = () => undefined;
+  #endings: (() => void)[] = [];
+  #closed = false;
 
-  constructor(pool: pg.Pool, server: QueueServer, supervisor: Supervisor) {
-    this.#pool = pool;
-    this.#server = server;
-    this.#queue = server.queue(DISPATCH_QUEUE);
-    this.#supervisor = supervisor;
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
   }
 
+  /** Goes on where a dispatcher before stopped. */
   async start(): Promise<void> {
-    const cap = await getGlobalCap(this.#pool);
-    await this.#queue.setGlobalConcurrency(cap);
-    this.#worker = await this.#server.worker(DISPATCH_QUEUE, (job) => this.#process(job), cap);
+    const { store, changes, clock } = this.#options;
+    const now = clock.nowMs();
+    const starts = await store.recentStarts();
+    this.#scheduler.learn(await store.readDemand(), now);
+    this.#scheduler.remember(starts.map(({ tenantId, msAgo }) => ({ tenantId, atMs: now - msAgo })));
+    const all = (): void => this.wake();
+    this.#endings = [
+      changes.listen({ runs: (change) => this.#onChange(change), limits: all, resync: all }),
+      clock.every(LOOK_AGAIN_MS, all),
+    ];
+    this.wake();
   }
 
-  /** Takes over a changed global cap. */
-  async refresh(): Promise<void> {
-    const cap = await getGlobalCap(this.#pool);
-    await this.#queue.setGlobalConcurrency(cap);
-    if (this.#worker !== undefined) this.#worker.concurrency = cap;
+  /** Something happened to the tenant; without one: to anybody. */
+  wake(tenantId?: TenantId): void {
+    if (this.#closed) return;
+    if (tenantId === undefined) this.#allStale = true;
+    else this.#stale.add(tenantId);
+    this.#wokenAtMs ??= this.#options.clock.nowMs();
+    this.#begin();
   }
 
-  /** Gives the run its place. A run that has one keeps it. @param slotsHeld how many slots its tenant holds. */
-  async enqueue(runId: RunId, slotsHeld: number): Promise<void> {
-    // Without a priority BullMQ would put the job before all that have one.
-    await this.#queue.add('run', { runId }, { jobId: runId, priority: slotsHeld + 1 });
+  #begin(): void {
+    if (this.#closed) return;
+    this.#rounds ??= this.#work().then((isDone) => {
+      this.#rounds = undefined;
+      // Woken after the last look.
+      if (isDone && this.#isStale()) this.#begin();
+    });
   }
 
-  async #process(job: Job<RunJobData>): Promise<Postponed | undefined> {
-    const outcome = await this.#supervisor.supervise(job.data.runId as RunId);
-    switch (outcome.kind) {
-      case 'ended':
-        return undefined;
-      case 'held':
-        return { delayMs: HELD_RETRY_MS };
-      case 'retry':
-        return { delayMs: outcome.delayMs };
+  #onChange({ status, tenantId }: RunChange): void {
+    switch (status) {
+      case 'STARTING':
+        break;
+      case 'RUNNING':
+        if (this.#scheduler.isPressed(tenantId)) this.wake(tenantId);
+        break;
+      default:
+        this.wake(tenantId);
     }
   }
 
-  /** Takes no more runs and resolves when those that it leads have ended. */
+  /** An attempt was refused: whoever is the cause slows down. @returns who that is. */
+  refused({ tenantId, admittedAtMs }: StartedAttempt, reason: Reason): 'tenant' | 'platform' | undefined {
+    const causedBy = this.#scheduler.refused({ tenantId, reason, admittedAtMs }, this.#options.clock.nowMs());
+    this.wake(tenantId);
+    return causedBy;
+  }
+
+  claimed({ tenantId, admittedAtMs }: StartedAttempt): void {
+    this.#scheduler.claimed(tenantId, admittedAtMs);
+    if (this.#scheduler.isPressed(tenantId)) this.wake(tenantId);
+  }
+
+  /** @returns who is held back by refused starts. */
+  pressure(): ReturnType<Scheduler['pressure']> {
+    return this.#scheduler.pressure(this.#options.clock.nowMs());
+  }
+
+  /** @returns whether all is done that could be done now; otherwise it is tried again later. */
+  async #work(): Promise<boolean> {
+    const { clock, log } = this.#options;
+    this.#cancelTimer();
+    const begin = (): void => this.#begin();
+    try {
+      while (!this.#closed && (await this.#round()));
+    } catch (error) {
+      this.#allStale = true;
+      log.warn({ error: messageOf(error) }, 'could not start runs; trying again');
+      this.#cancelTimer = clock.after(this.#isClosed() ? Infinity : FAILED_RETRY_MS, begin);
+      return false;
+    }
+    const waitMs = this.#isClosed() ? Infinity : this.#scheduler.waitMs(clock.nowMs());
+    this.#cancelTimer = clock.after(Math.ceil(waitMs) + TIMER_SLACK_MS, begin);
+    return true;
+  }
+
+  /** @returns whether there may be more to do at once. */
+  async #round(): Promise<boolean> {
+    const { store, backend, supervisor, clock, observer } = this.#options;
+    const wokenAtMs = this.#wokenAtMs ?? clock.nowMs();
+    this.#wokenAtMs = undefined;
+    await this.#look();
+    const picks = this.#scheduler.pick(clock.nowMs(), DUE_AT_MOST);
+    if (picks.length === 0) return this.#isStale();
+    const runs = picks.reduce((sum, pick) => sum + pick.runs, 0);
+    const tokens = backend.claimProof === 'token' ? Array.from({ length: runs }, newToken) : null;
+    const { admitted, demand } = await store.admitRuns(picks, {
+      backend: backend.name,
+      claimTokenHashes: tokens?.map(hashToken) ?? null,
+    });
+    // Admitted, they are started whatever comes: nobody else will.
+    admitted.forEach((attempt, nth) => supervisor.lead(attempt, tokens?.[nth] ?? null));
+    this.#scheduler.learn(
+      demand,
+      clock.nowMs(),
+      picks.map(({ tenantId }) => tenantId),
+    );
+    observer.admitted(admitted.length, clock.nowMs() - wokenAtMs);
+    return true;
+  }
+
+  /** Asks about those to whom something happened, and those of whom a postponed run is due. */
+  async #look(): Promise<void> {
+    const { store, clock } = this.#options;
+    for (const tenantId of this.#scheduler.overdue(clock.nowMs())) this.#stale.add(tenantId);
+    if (!this.#isStale()) return;
+    const asked = this.#allStale ? undefined : [...this.#stale];
+    this.#allStale = false;
+    this.#stale.clear();
+    this.#scheduler.learn(await store.readDemand(asked), clock.nowMs(), asked);
+  }
+
+  #isStale(): boolean {
+    return this.#allStale || this.#stale.size > 0;
+  }
+
+  #isClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** Starts no more runs. Resolves when nothing of it goes on. */
   async close(): Promise<void> {
-    await this.#worker?.close();
-    await this.#queue.close();
+    this.#closed = true;
+    this.#cancelTimer();
+    for (const end of this.#endings) end();
+    await this.#rounds;
   }
 }

@@ -1,43 +1,53 @@
 import { setMaxListeners } from 'node:events';
-import { setTimeout as delay } from 'node:timers/promises';
-import type pg from 'pg';
 import type { Logger } from 'pino';
 import type { AttemptSpec, Backend, BackendAttempt, TenantAttempt } from '../backends/types.ts';
+import type { Clock } from '../clock.ts';
 import { BackendError, messageOf } from '../errors.ts';
-import { hashToken, newToken } from '../gateway/tokens.ts';
 import type { Exit } from '../model/exit.ts';
 import type { AttemptRef, RunId } from '../model/ids.ts';
-import { isTerminal } from '../model/run-status.ts';
+import type { Reason } from '../model/reasons.ts';
 import { decideSequel, judge, type AttemptPolicy, type StopCause, type Verdict } from '../model/verdict.ts';
-import { findLiveAttempt, type LiveAttempt } from '../store/attempts.ts';
-import type { Notifications, RunChange } from '../store/notifications.ts';
-import {
-  admitRun,
-  endQueuedRun,
-  finishRun,
-  postponeStart,
-  recordContainer,
-  recordStopCause,
-  requeueRun,
-} from '../store/run-transitions.ts';
+import type { LiveAttempt } from '../store/attempts.ts';
+import type { RunChange, RunChanges } from '../store/notifications.ts';
+import type { AdmittedAttempt } from '../store/run-transitions.ts';
 import type { AttemptEnds } from './attempt-ends.ts';
+import type { DispatchStore } from './store.ts';
 
-/** What became of a run that was supervised. */
-export type Outcome =
-  | { readonly kind: 'ended' }
-  /** Its tenant's cap, or the global one, is full; or it is left to the next leader. */
-  | { readonly kind: 'held' }
-  /** Infrastructure failed; another attempt is due after this delay. */
-  | { readonly kind: 'retry'; readonly delayMs: number };
+/** Told of what happens to attempts. None of it may throw. */
+export interface SupervisorObserver {
+  /** It was not started, or ended before its claim, for this reason. */
+  readonly refused: (attempt: StartedAttempt, reason: Reason) => void;
+  /** Its payload was handed out. */
+  readonly claimed: (attempt: StartedAttempt) => void;
+  /** Its end was recorded. */
+  readonly ended: (attempt: AttemptEnd) => void;
+}
+
+/** An attempt and when it was admitted, on the dispatcher's clock. */
+export interface StartedAttempt extends TenantAttempt {
+  readonly admittedAtMs: number;
+}
+
+export interface AttemptEnd extends TenantAttempt {
+  /** How this attempt ended; the run, too, unless another attempt follows. */
+  readonly verdict: Verdict;
+  readonly claimed: boolean;
+  /** Whether the run has ended with it. */
+  readonly final: boolean;
+}
 
 export interface SupervisorOptions {
-  readonly pool: pg.Pool;
+  readonly store: DispatchStore;
+  readonly changes: RunChanges;
   readonly backend: Backend;
   readonly ends: AttemptEnds;
-  readonly notifications: Notifications;
   readonly policy: AttemptPolicy;
-  /** A container that has not claimed its payload this long after its start is given up. */
+  /** A container that has not claimed its payload this long after its admission is given up. */
   readonly claimTimeoutMs: number;
+  readonly observer: SupervisorObserver;
+  readonly clock: Clock;
+  /** In [0, 1). */
+  readonly random: () => number;
   readonly log: Logger;
 }
 
@@ -50,14 +60,16 @@ const EXIT_GRACE_MS = 3_000;
 const STOP_RETRY_MS = 1_000;
 /** A start that nobody answered is repeated after this long. */
 const START_RETRY_MS = 1_000;
+/** What could not be read or recorded is tried again after this long. */
+const RECORD_RETRY_MS = 500;
 
 /**
- * Leads one attempt of a run from its slots to its end: admit, start, watch, judge, record, remove. Everything is
- * decided by PostgreSQL, so any step may be repeated by another supervisor after a crash.
+ * Leads attempts from their admission to their end: start, watch, judge, record, remove. Everything is decided by
+ * PostgreSQL, so any step may be repeated by another supervisor after a crash.
  */
 export class Supervisor {
   readonly #options: SupervisorOptions;
-  readonly #live = new Map<RunId, Promise<Outcome>>();
+  readonly #live = new Map<RunId, Promise<void>>();
   readonly #abandoned = new AbortController();
 
   constructor(options: SupervisorOptions) {
@@ -66,19 +78,19 @@ export class Supervisor {
     setMaxListeners(0, this.#abandoned.signal);
   }
 
-  /** @returns the runs that are being supervised now. */
-  get live(): ReadonlySet<RunId> {
-    return new Set(this.#live.keys());
+  /** @returns whether the run is being supervised now. */
+  isLeading(runId: RunId): boolean {
+    return this.#live.has(runId);
   }
 
-  /** Leads the run through one attempt. Called again for the same run meanwhile, it joins. */
-  async supervise(runId: RunId): Promise<Outcome> {
-    return await this.#once(runId, () => this.#admit(runId));
+  /** Starts an attempt that was just admitted, and leads it to its end. @param claimToken what its claim is proved with. */
+  lead(attempt: AdmittedAttempt, claimToken: string | null): void {
+    this.#keep(attempt, () => this.#begin(attempt, claimToken));
   }
 
-  /** Takes over an attempt that a controller before us started. */
-  async adopt(attempt: LiveAttempt): Promise<Outcome> {
-    return await this.#once(attempt.runId, () => this.#takeOver(attempt));
+  /** Takes over an attempt that is live, and that nobody leads here. */
+  adopt(attempt: LiveAttempt): void {
+    this.#keep(attempt, () => this.#takeOver(attempt));
   }
 
   /** Leaves all runs as they are to the next leader: nothing is decided about them here any more, and nothing is ended. */
@@ -95,61 +107,46 @@ export class Supervisor {
     return this.#abandoned.signal.aborted;
   }
 
-  async #once(runId: RunId, work: () => Promise<Outcome>): Promise<Outcome> {
-    const running = this.#live.get(runId);
-    if (running !== undefined) return await running;
-    const outcome = work().finally(() => this.#live.delete(runId));
-    this.#live.set(runId, outcome);
-    return await outcome;
+  /** What fails unexpectedly is left to reconciliation: the run is live, and led by nobody. */
+  #keep(attempt: TenantAttempt, work: () => Promise<void>): void {
+    const { runId, tenantId } = attempt;
+    if (this.#live.has(runId) || this.#isAbandoned()) return;
+    const led = work()
+      .catch((error: unknown) => {
+        if (this.#isAbandoned()) return;
+        this.#options.log.warn(
+          { runId, attempt: attempt.attempt, tenantId, error: messageOf(error) },
+          'lost hold of a live run; it is taken over again',
+        );
+      })
+      .finally(() => this.#live.delete(runId));
+    this.#live.set(runId, led);
   }
 
-  async #admit(runId: RunId): Promise<Outcome> {
-    const { pool, backend, log } = this.#options;
-    if (this.#isAbandoned()) return LEFT;
-    const claimToken = backend.claimProof === 'token' ? newToken() : null;
-    const admission = await admitRun(pool, runId, {
-      backend: backend.name,
-      claimTokenHash: claimToken === null ? null : hashToken(claimToken),
-    });
-    switch (admission.kind) {
-      case 'admitted':
-        break;
-      case 'held':
-        return { kind: 'held' };
-      case 'unknown':
-        log.warn({ runId }, 'a job names a run that does not exist');
-        return { kind: 'ended' };
-      case 'refused': {
-        if (isTerminal(admission.status)) return { kind: 'ended' };
-        if (admission.status === 'QUEUED') {
-          await endQueuedRun(pool, runId, CANCELED_BEFORE_START);
-          return { kind: 'ended' };
-        }
-        const live = await findLiveAttempt(pool, runId);
-        return live === undefined ? { kind: 'held' } : await this.#takeOver(live);
-      }
-    }
-    const { attempt } = admission;
-    const end = this.#options.ends.expect(attempt);
+  async #begin(admitted: AdmittedAttempt, claimToken: string | null): Promise<void> {
+    const { store, ends, clock, observer, log } = this.#options;
+    const { runId, attempt, tenantId } = admitted;
+    const started = { runId, attempt, tenantId, admittedAtMs: clock.nowMs() };
+    const end = ends.expect(started);
     let container: BackendAttempt | undefined;
     try {
-      container = await this.#start({ ...attempt, claimToken });
+      container = await this.#start({ ...admitted, claimToken }, started);
     } catch (error) {
-      if (this.#isAbandoned()) return LEFT;
-      await this.#remove(attempt);
-      return await this.#settle(attempt, startFailure(error), null);
+      if (this.#isAbandoned()) return;
+      const failure = startFailure(error);
+      observer.refused(started, failure.reason ?? 'RUNNER_LOST');
+      await this.#remove(started);
+      await this.#settle(started, () => failure, null);
+      return;
     }
     if (container !== undefined) {
-      await recordContainer(pool, container).catch((error: unknown) => {
+      await store.recordContainer(container).catch((error: unknown) => {
         log.warn({ runId, error: messageOf(error) }, 'could not record which container a run got');
       });
     }
-    const live = await findLiveAttempt(pool, runId);
-    if (live?.attempt !== attempt.attempt) {
-      await this.#remove(attempt);
-      return { kind: 'ended' };
-    }
-    return await this.#watch(live, end);
+    const live = await this.#find(started);
+    if (live === undefined) await this.#remove(started);
+    else await this.#watch(live, started, end);
   }
 
   /**
@@ -158,28 +155,34 @@ export class Supervisor {
    * @returns its container, or undefined when it claimed its payload, or was ended, although nobody had answered.
    * @throws {BackendError} when it cannot be started, or is to be canceled first.
    */
-  async #start(spec: AttemptSpec): Promise<BackendAttempt | undefined> {
-    const { pool, backend, log } = this.#options;
-    let { deadlineAt } = spec;
+  async #start(spec: AttemptSpec, started: StartedAttempt): Promise<BackendAttempt | undefined> {
+    const { store, backend, clock, observer, log } = this.#options;
+    let { deadlineInMs } = spec;
     for (let tries = 1; ; tries += 1) {
       try {
-        return await backend.start({ ...spec, deadlineAt });
+        return await backend.start({ ...spec, deadlineInMs });
       } catch (error) {
         if (!(error instanceof BackendError && error.unanswered) || this.#isAbandoned()) throw error;
         const { runId, attempt, tenantId } = spec;
         log.warn({ runId, attempt, tenantId, tries, error: error.message }, 'nobody answered a start');
-        const live = await findLiveAttempt(pool, runId);
-        if (live?.attempt === attempt && live.cancelRequested) throw error;
-        const postponed = await postponeStart(pool, spec);
+        observer.refused(started, error.reason);
+        const live = await this.#find(spec);
+        if (live?.cancelRequested === true) throw error;
+        const postponed = await this.#recorded(() => store.postponeStart(spec));
         if (postponed === undefined) return undefined;
-        deadlineAt = postponed;
-        await delay(START_RETRY_MS, undefined, { signal: this.#abandoned.signal });
+        deadlineInMs = postponed;
+        await clock.sleep(START_RETRY_MS, this.#abandoned.signal);
       }
     }
   }
 
-  async #takeOver(attempt: LiveAttempt): Promise<Outcome> {
-    const { backend, ends, log } = this.#options;
+  async #takeOver(attempt: LiveAttempt): Promise<void> {
+    const { backend, ends, clock, log } = this.#options;
+    const { runId, tenantId } = attempt;
+    const started = {
+      ...{ runId, attempt: attempt.attempt, tenantId },
+      admittedAtMs: clock.nowMs() - attempt.admittedMsAgo,
+    };
     const end = ends.expect(attempt);
     const container = await backend.find(attempt);
     if (container === undefined) ends.ended(attempt, lostExit());
@@ -190,69 +193,79 @@ export class Supervisor {
       try {
         await backend.adopt(attempt);
       } catch (error) {
-        if (this.#isAbandoned()) return LEFT;
-        log.warn(
-          { runId: attempt.runId, error: messageOf(error) },
-          'a live run cannot be reached any more; ending it',
-        );
+        if (this.#isAbandoned()) return;
+        log.warn({ runId, error: messageOf(error) }, 'a live run cannot be reached any more; ending it');
         await backend.stop(attempt, { graceMs: 0 });
       }
     }
-    return await this.#watch(attempt, end);
+    await this.#watch(attempt, started, end);
   }
 
   /** Waits for the container's end, and brings it about when the deadline, a cancellation or a stall asks for it. */
-  async #watch(attempt: LiveAttempt, end: Promise<Exit>): Promise<Outcome> {
-    const { notifications, pool, claimTimeoutMs, log } = this.#options;
+  async #watch(live: LiveAttempt, started: StartedAttempt, end: Promise<Exit>): Promise<void> {
+    const { changes, clock, observer, claimTimeoutMs, log } = this.#options;
     const { signal: abandoned } = this.#abandoned;
-    if (abandoned.aborted) return LEFT;
+    if (abandoned.aborted) return;
     const over = new AbortController();
     const left = Promise.withResolvers<undefined>();
     const leave = (): void => left.resolve(undefined);
     abandoned.addEventListener('abort', leave, { once: true });
+    const { runId } = started;
 
-    const stopFor = (cause: StopCause, graceMs: number): void => {
-      void this.#stop(attempt, cause, graceMs, over.signal);
+    const stopFor = (cause: StopCause | null, graceMs: number): void => {
+      void this.#stop(started, cause, graceMs, over.signal);
     };
-    const onRun = (change: RunChange): void => {
-      if (change.runId !== attempt.runId || change.attempt !== attempt.attempt) return;
-      if (change.cancelRequested) stopFor('CANCELED', CANCEL_GRACE_MS);
-      if (change.status === 'RUNNING') claimTimer.cancel();
-    };
-    const onResult = (result: AttemptRef): void => {
-      if (result.runId !== attempt.runId || result.attempt !== attempt.attempt) return;
-      later(EXIT_GRACE_MS, over.signal, () => void this.#stop(attempt, null, 0, over.signal));
-    };
-    const look = (): void => {
-      findLiveAttempt(pool, attempt.runId).then(
-        (live) => {
-          if (live?.cancelRequested === true) stopFor('CANCELED', CANCEL_GRACE_MS);
-          if (live?.claimed === true) claimTimer.cancel();
-          if (live?.result != null) onResult(attempt);
-        },
-        (error: unknown) =>
-          log.warn({ runId: attempt.runId, error: messageOf(error) }, 'could not look at a live run'),
-      );
-    };
-
-    const claimTimer = later(
-      attempt.claimed ? Infinity : attempt.startingAt.getTime() + claimTimeoutMs - Date.now(),
-      over.signal,
-      () => stopFor('CLAIM_TIMEOUT', 0),
+    const cancelClaimTimer = clock.after(live.claimed ? Infinity : claimTimeoutMs - live.admittedMsAgo, () =>
+      stopFor('CLAIM_TIMEOUT', 0),
     );
-    later(attempt.deadlineAt.getTime() - Date.now(), over.signal, () =>
+    const cancelDeadline = clock.after(live.deadlineInMs, () =>
       stopFor('DEADLINE_EXCEEDED', DEADLINE_GRACE_MS),
     );
-    notifications.on('run', onRun).on('result', onResult).on('resync', look);
+    let cancelExitTimer: (() => void) | undefined;
+    let claimed = live.claimed;
+    const onClaimed = (): void => {
+      if (claimed) return;
+      claimed = true;
+      cancelClaimTimer();
+      observer.claimed(started);
+    };
+    const onRun = (change: RunChange): void => {
+      if (change.attempt !== started.attempt) return;
+      if (change.cancelRequested) stopFor('CANCELED', CANCEL_GRACE_MS);
+      if (change.status === 'RUNNING') onClaimed();
+    };
+    const onResult = (result: AttemptRef): void => {
+      if (result.attempt !== started.attempt) return;
+      cancelExitTimer ??= clock.after(EXIT_GRACE_MS, () => stopFor(null, 0));
+    };
+    const look = (): void => {
+      this.#find(started).then(
+        (now) => {
+          if (now?.cancelRequested === true) stopFor('CANCELED', CANCEL_GRACE_MS);
+          if (now?.claimed === true) onClaimed();
+          if (now?.result != null && !over.signal.aborted) onResult(started);
+        },
+        (error: unknown) => log.warn({ runId, error: messageOf(error) }, 'could not look at a live run'),
+      );
+    };
+    const stopListening = changes.listen({ run: [runId, onRun], result: [runId, onResult], resync: look });
     // What happened before we listened.
     look();
     try {
       const exit = await Promise.race([end, left.promise]);
-      return exit === undefined ? LEFT : await this.#conclude(attempt, exit);
+      if (exit === undefined) return;
+      await this.#settle(
+        started,
+        (now) => judge({ ...now, exit, deadlineAfterExitMs: deadlineAfter(exit, now) }),
+        exit,
+      );
     } finally {
       over.abort();
+      cancelClaimTimer();
+      cancelDeadline();
+      cancelExitTimer?.();
       abandoned.removeEventListener('abort', leave);
-      notifications.off('run', onRun).off('result', onResult).off('resync', look);
+      stopListening();
     }
   }
 
@@ -263,11 +276,11 @@ export class Supervisor {
     graceMs: number,
     over: AbortSignal,
   ): Promise<void> {
-    const { pool, backend, log } = this.#options;
+    const { store, backend, clock, log } = this.#options;
     while (!over.aborted) {
       try {
         // Nothing stands when the attempt has ended, or was claimed just before its claim timed out.
-        if (cause !== null && (await recordStopCause(pool, ref, cause)) === null) return;
+        if (cause !== null && (await store.recordStopCause(ref, cause)) === null) return;
         await backend.stop(ref, { graceMs });
         return;
       } catch (error) {
@@ -275,37 +288,63 @@ export class Supervisor {
           { runId: ref.runId, attempt: ref.attempt, cause, error: messageOf(error) },
           'could not stop a container; trying again',
         );
-        await delay(STOP_RETRY_MS, undefined, { signal: over }).catch(() => undefined);
+        await clock.sleep(STOP_RETRY_MS, over).catch(() => undefined);
       }
     }
   }
 
-  async #conclude(ref: TenantAttempt, exit: Exit): Promise<Outcome> {
-    const live = await findLiveAttempt(this.#options.pool, ref.runId);
-    if (live?.attempt !== ref.attempt) {
-      await this.#remove(ref);
-      return { kind: 'ended' };
+  /** Records how the attempt ended, and what follows; then removes what is left of it. */
+  async #settle(
+    started: StartedAttempt,
+    judgeNow: (live: LiveAttempt) => Verdict,
+    exit: Exit | null,
+  ): Promise<void> {
+    const { store, policy, clock, observer, random, log } = this.#options;
+    for (;;) {
+      const live = await this.#find(started);
+      if (live === undefined) break;
+      const verdict = judgeNow(live);
+      const sequel = decideSequel(verdict, live, policy, random());
+      const recorded = await this.#recorded(() =>
+        sequel.kind === 'end'
+          ? store.finishRun(started, sequel.verdict, exit)
+          : store.requeueRun(started, verdict, exit, sequel.delayMs),
+      );
+      if (!recorded) {
+        // Canceled, or recorded by somebody else, in this moment.
+        await clock.sleep(RECORD_RETRY_MS, this.#abandoned.signal);
+        continue;
+      }
+      const last = sequel.kind === 'end' ? sequel.verdict : verdict;
+      const { runId, attempt, tenantId } = started;
+      const { status, reason, message } = last;
+      log.info({ runId, attempt, tenantId, status, reason, message, sequel: sequel.kind }, 'attempt ended');
+      if (exit !== null && !live.claimed && verdict.reason !== null)
+        observer.refused(started, verdict.reason);
+      observer.ended({ ...started, verdict: last, claimed: live.claimed, final: sequel.kind === 'end' });
+      break;
     }
-    return await this.#settle(ref, judge({ ...live, exit }), exit);
+    await this.#remove(started);
   }
 
-  async #settle(ref: TenantAttempt, verdict: Verdict, exit: Exit | null): Promise<Outcome> {
-    const { pool, policy, log } = this.#options;
-    const live = await findLiveAttempt(pool, ref.runId);
-    if (live?.attempt !== ref.attempt) return { kind: 'ended' };
-    const sequel = decideSequel(verdict, live, policy, Math.random());
-    const recorded =
-      sequel.kind === 'end'
-        ? await finishRun(pool, ref, sequel.verdict, exit)
-        : await requeueRun(pool, ref, verdict, exit);
-    const { status, reason, message } = sequel.kind === 'end' ? sequel.verdict : verdict;
-    const { runId, attempt } = ref;
-    log.info(
-      { runId, attempt, tenantId: live.tenantId, status, reason, message, sequel: sequel.kind, recorded },
-      'attempt ended',
-    );
-    await this.#remove(ref);
-    return sequel.kind === 'end' ? { kind: 'ended' } : sequel;
+  /** @returns the attempt while it holds its slot. */
+  async #find(ref: AttemptRef): Promise<LiveAttempt | undefined> {
+    const live = await this.#recorded(() => this.#options.store.findLive(ref.runId));
+    return live?.attempt === ref.attempt ? live : undefined;
+  }
+
+  /** Asks PostgreSQL until it answers: a run that has ended must not wait for reconciliation to be seen. */
+  async #recorded<T>(ask: () => Promise<T>): Promise<T> {
+    const { clock, log } = this.#options;
+    for (;;) {
+      this.#abandoned.signal.throwIfAborted();
+      try {
+        return await ask();
+      } catch (error) {
+        log.warn({ error: messageOf(error) }, 'the record does not answer; asking again');
+        await clock.sleep(RECORD_RETRY_MS, this.#abandoned.signal);
+      }
+    }
   }
 
   /** What cannot be removed now is removed by reconciliation. */
@@ -322,16 +361,6 @@ export class Supervisor {
   }
 }
 
-/** Whoever leads next finds the run as it is. */
-const LEFT: Outcome = { kind: 'held' };
-
-const CANCELED_BEFORE_START: Verdict = {
-  status: 'CANCELED',
-  reason: 'CANCELED',
-  message: 'canceled before it started',
-  infrastructure: false,
-};
-
 const lostExit = (): Exit => ({ kind: 'lost', exitCode: null, oomKilled: false, at: new Date() });
 
 function startFailure(error: unknown): Verdict {
@@ -344,20 +373,9 @@ function startFailure(error: unknown): Verdict {
   };
 }
 
-/** Node's timers hold at most this many milliseconds (2^31 - 1). */
-const LONGEST_TIMER_MS = 2_147_483_647;
-
-/** Runs `work` once after `delayMs` (at once when it is past; never when it is infinite), unless `over` aborts first. */
-function later(delayMs: number, over: AbortSignal, work: () => void): { readonly cancel: () => void } {
-  if (over.aborted || delayMs === Infinity) return { cancel: () => undefined };
-  const timer = setTimeout(
-    () => {
-      over.removeEventListener('abort', cancel);
-      work();
-    },
-    Math.min(Math.max(0, delayMs), LONGEST_TIMER_MS),
-  );
-  const cancel = (): void => clearTimeout(timer);
-  over.addEventListener('abort', cancel, { once: true });
-  return { cancel };
-}
+/**
+ * By how much the deadline came after the exit, in ms. PostgreSQL says how far the deadline is from now, and the engine's
+ * clock, which is this machine's, how long ago the exit was.
+ */
+const deadlineAfter = (exit: Exit, { deadlineInMs }: LiveAttempt): number =>
+  deadlineInMs + Math.max(0, Date.now() - exit.at.getTime());

@@ -19,7 +19,7 @@ export interface ClaimContext {
     keys: readonly string[],
   ) => Promise<Record<string, ClaimedConnection>>;
   /** @returns the egress proxy's address as the container sees it, and a grant for it. */
-  readonly egress: (ref: AttemptRef, tenantId: TenantId, until: Date) => Promise<ClaimResponse['egress']>;
+  readonly egress: (ref: AttemptRef, tenantId: TenantId, forMs: number) => Promise<ClaimResponse['egress']>;
   /**
    * Told of each payload that was handed out: by which backend, and how long after its run was submitted, in ms.
    * @default - nobody is told
@@ -46,7 +46,7 @@ export async function claim(
   );
   const [connections, egress] = await Promise.all([
     context.connections(payload.tenantId, [...new Set(keys)]),
-    context.egress(ref, payload.tenantId, payload.deadlineAt),
+    context.egress(ref, payload.tenantId, payload.deadlineInMs),
   ]);
   const reportToken = newToken();
   const won = await claimRun(context.pool, ref, { proof, reportTokenHash: hashToken(reportToken) });
@@ -67,7 +67,7 @@ export async function claim(
       payload.traceparent,
       definition.steps.map(({ key }) => key),
     ),
-    deadlineMs: Math.max(0, payload.deadlineAt.getTime() - Date.now()),
+    deadlineMs: Math.max(0, Math.round(payload.deadlineInMs - (performance.now() - askedAtMs))),
     reportToken,
     egress,
     limits: {

@@ -42,7 +42,8 @@ const RETRY_MS = { least: 1_000, most: 60_000 };
  * Checks the request and records the run as QUEUED, unless the tenant has `maxQueued` runs queued: never more get in,
  * however many submit at once.
  * @throws {WormholeError} TENANT_NOT_FOUND, WORKFLOW_NOT_FOUND, DEFINITION_INVALID, INPUT_INVALID, PAYLOAD_INVALID,
- *   QUEUE_FULL (with a retry hint), IDEMPOTENCY_CONFLICT.
+ *   IDEMPOTENCY_CONFLICT.
+ * @throws {QueueFullError} with when to come again.
  */
 export async function submitRun(pool: pg.Pool, request: SubmitRequest): Promise<Submitted> {
   const input = checkInput(request.input);
@@ -92,16 +93,26 @@ export async function submitRun(pool: pg.Pool, request: SubmitRequest): Promise<
     // Committed, too: that the queue was counted.
     return { kind: 'full', tenant, expectedMs: await placeExpectedIn(db, tenant.id) } as const;
   });
-  if (outcome.kind === 'full') throw queueFull(outcome.tenant, outcome.expectedMs);
+  if (outcome.kind === 'full') throw new QueueFullError(outcome.tenant, outcome.expectedMs);
   return { runId: outcome.runId, deduplicated: outcome.deduplicated };
 }
 
-const queueFull = (tenant: Tenant, expectedMs: number): WormholeError =>
-  new WormholeError(
-    'QUEUE_FULL',
-    `tenant "${tenant.id}" has ${tenant.maxQueued} runs queued, which is its limit; try again later or raise maxQueued`,
-    { retryAfterMs: Math.ceil(Math.min(RETRY_MS.most, Math.max(RETRY_MS.least, expectedMs))) },
-  );
+/** The tenant has `maxQueued` runs queued. */
+export class QueueFullError extends WormholeError {
+  override readonly retryAfterMs: number;
+  /** What the tenant's declaration says of those who come then. */
+  readonly whenFull: Tenant['whenFull'];
+
+  /** @param expectedMs when there may be a place again. */
+  constructor(tenant: Tenant, expectedMs: number) {
+    super(
+      'QUEUE_FULL',
+      `tenant "${tenant.id}" has ${tenant.maxQueued} runs queued, which is its limit; try again later or raise maxQueued`,
+    );
+    this.retryAfterMs = Math.ceil(Math.min(RETRY_MS.most, Math.max(RETRY_MS.least, expectedMs)));
+    this.whenFull = tenant.whenFull;
+  }
+}
 
 /** @throws {WormholeError} DEFINITION_INVALID, naming the first keys that are wrong. */
 export function parseDefinition(definition: unknown): WorkflowDefinition {

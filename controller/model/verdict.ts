@@ -22,7 +22,8 @@ export interface AttemptFacts {
   readonly cancelRequested: boolean;
   readonly result: RunResult | null;
   readonly exit: Exit;
-  readonly deadlineAt: Date;
+  /** How long after its end the deadline was, in ms; negative: it ended after its deadline. */
+  readonly deadlineAfterExitMs: number;
 }
 
 /** How an attempt ended, and with it, unless another attempt follows, the run. */
@@ -77,7 +78,7 @@ export function judge(facts: AttemptFacts): Verdict {
   if (exit.cause !== undefined) return judgeCause(exit.cause);
   const wasTold = result !== null;
   const killed = wasTold || exit.exitCode === SIGKILL_EXIT || exit.exitCode === SIGTERM_EXIT;
-  if (exit.kind === 'exited' && killed && exit.at >= facts.deadlineAt) {
+  if (exit.kind === 'exited' && killed && facts.deadlineAfterExitMs <= 0) {
     return verdict('TIMEOUT', 'DEADLINE_EXCEEDED', 'ended by the watchdog after its deadline');
   }
   if (wasTold) {

@@ -2,6 +2,7 @@ import {
   createPostgresBackend,
   DelayedError,
   Queue,
+  UnrecoverableError,
   withBackend,
   Worker,
   type Job,
@@ -10,11 +11,6 @@ import {
 } from 'bullmq';
 import { Redis } from 'ioredis';
 import pg from 'pg';
-
-/** What a BullMQ job of ours holds: a reference to the run, never a payload or a secret. */
-export interface RunJobData {
-  readonly runId: string;
-}
 
 /**
  * A job's lock: renewed while its processor runs, so a longer one survives a busier event loop, and a shorter one
@@ -26,32 +22,34 @@ const STALLED_CHECK_MS = 5_000;
 const UNBOUNDED = 1_000_000_000;
 
 /** The part of a BullMQ queue that we use, on either backend. */
-export type RunQueue<D> = Pick<
+export type JobQueue<D> = Pick<
   Queue<D, unknown>,
-  'add' | 'addBulk' | 'obliterate' | 'isPaused' | 'setGlobalConcurrency' | 'getJobCounts' | 'close' | 'name'
+  'add' | 'addBulk' | 'getJob' | 'getJobs' | 'getJobCounts' | 'remove' | 'clean' | 'close' | 'name'
 >;
 /** The part of a BullMQ worker that we use, on either backend. */
-export type RunWorker = Pick<Worker, 'close' | 'concurrency' | 'name'>;
+export type JobWorker = Pick<Worker, 'close' | 'name'>;
 
-/** The job stays, and is delivered again after this long. */
-export interface Postponed {
-  readonly delayMs: number;
-}
+/** What becomes of a job that was processed. */
+export type JobOutcome =
+  | { readonly kind: 'done' }
+  /** It stays, and is delivered again after this long. */
+  | { readonly kind: 'postponed'; readonly delayMs: number }
+  /** It fails, with this for its producer to see, and is not delivered again. */
+  | { readonly kind: 'refused'; readonly message: string };
 
 /**
  * Works one delivery of a job off. What it throws is told, and the job is delivered again: no job is ever lost for
  * an error that nobody thought of.
  */
-export type RunProcessor<D> = (job: Job<D>) => Promise<Postponed | undefined>;
+export type JobProcessor<D> = (job: Job<D>) => Promise<JobOutcome>;
 
 /** Makes queues and workers on one server: Redis, or the PostgreSQL that also holds the record. */
 export interface QueueServer {
   readonly kind: 'redis' | 'postgresql';
-  /** How many workers may be open at once. */
-  readonly maxWorkers: number;
-  queue<D = RunJobData>(name: string): RunQueue<D>;
+  /** A queue connects when it is first used. */
+  queue<D>(name: string): JobQueue<D>;
   /** Starts a worker. @throws when the server cannot be reached now. */
-  worker<D = RunJobData>(name: string, process: RunProcessor<D>, concurrency: number): Promise<RunWorker>;
+  worker<D>(name: string, process: JobProcessor<D>, concurrency: number): Promise<JobWorker>;
   /** Closes the connections; queues and workers must be closed before. */
   close(): Promise<void>;
 }
@@ -60,7 +58,7 @@ export interface QueueServer {
 export function openQueueServer(options: {
   readonly databaseUrl: string;
   readonly redisUrl?: string | undefined;
-  /** On PostgreSQL: every worker takes one. */
+  /** On PostgreSQL: every worker takes one, and what it does a few more for moments. */
   readonly maxConnections: number;
   readonly onError: (error: Error) => void;
 }): QueueServer {
@@ -72,40 +70,47 @@ export function openQueueServer(options: {
 const JOB_OPTIONS = { removeOnComplete: true, removeOnFail: true } as const;
 /** How soon a job whose processing failed unexpectedly is delivered again. */
 const FAILED_RETRY_MS = 1_000;
-/** Connections to PostgreSQL that workers leave for queries. */
-const QUERY_CONNECTIONS = 30;
 const workerOptions = (concurrency: number) => ({
   concurrency,
   autorun: false,
   lockDuration: LOCK_MS,
   stalledInterval: STALLED_CHECK_MS,
   maxStalledCount: UNBOUNDED,
+  // What its producer says of it counts more.
+  removeOnComplete: { count: 0 },
+  removeOnFail: { count: 0 },
 });
 
-function postponing<D>(process: RunProcessor<D>, onError: (error: Error) => void): Processor<D> {
+function processorOf<D>(process: JobProcessor<D>, onError: (error: Error) => void): Processor<D> {
   return async (job, token) => {
-    let postponed: Postponed | undefined;
+    let outcome: JobOutcome;
     try {
-      postponed = await process(job);
+      outcome = await process(job);
     } catch (error) {
       onError(error instanceof Error ? error : new Error(String(error)));
-      postponed = { delayMs: FAILED_RETRY_MS };
+      outcome = { kind: 'postponed', delayMs: FAILED_RETRY_MS };
     }
-    if (postponed === undefined) return;
-    await job.moveToDelayed(Date.now() + postponed.delayMs, token);
-    throw new DelayedError();
+    switch (outcome.kind) {
+      case 'done':
+        return;
+      case 'refused':
+        throw new UnrecoverableError(outcome.message);
+      case 'postponed':
+        await job.moveToDelayed(Date.now() + outcome.delayMs, token);
+        throw new DelayedError();
+    }
   };
 }
 
 /** A worker of either backend that does not run yet. */
-interface IdleWorker extends RunWorker {
+interface IdleWorker extends JobWorker {
   on(event: 'error', listener: (error: Error) => void): unknown;
   waitUntilReady(): Promise<unknown>;
   run(): Promise<void>;
 }
 
 /** A worker whose first connection fails would try for ever without a pause, so it is made sure of before it runs. */
-async function run(worker: IdleWorker, onError: (error: Error) => void): Promise<RunWorker> {
+async function run(worker: IdleWorker, onError: (error: Error) => void): Promise<JobWorker> {
   worker.on('error', onError);
   try {
     await worker.waitUntilReady();
@@ -123,15 +128,14 @@ export function redisQueueServer(url: string, onError: (error: Error) => void): 
   connection.on('error', onError);
   return {
     kind: 'redis',
-    maxWorkers: 10_000,
     queue: <D>(name: string) => {
       const queue = new Queue<D, unknown, string>(name, { connection, defaultJobOptions: JOB_OPTIONS });
       queue.on('error', onError);
-      return queue as unknown as RunQueue<D>;
+      return queue as unknown as JobQueue<D>;
     },
-    worker: async <D>(name: string, process: RunProcessor<D>, concurrency: number) =>
+    worker: async <D>(name: string, process: JobProcessor<D>, concurrency: number) =>
       await run(
-        new Worker<D>(name, postponing(process, onError), { connection, ...workerOptions(concurrency) }),
+        new Worker<D>(name, processorOf(process, onError), { connection, ...workerOptions(concurrency) }),
         onError,
       ),
     close: async () => {
@@ -141,8 +145,8 @@ export function redisQueueServer(url: string, onError: (error: Error) => void): 
 }
 
 /**
- * BullMQ on PostgreSQL, schema `bullmq`. Every worker holds one connection for LISTEN, so the server must allow
- * `maxConnections`, and there may be only as many workers as leave some for queries.
+ * BullMQ on PostgreSQL, schema `bullmq`. Every worker holds one connection for LISTEN, so there must be more connections
+ * than workers.
  */
 export function postgresQueueServer(
   databaseUrl: string,
@@ -163,15 +167,14 @@ export function postgresQueueServer(
   const connection = pool as unknown as PgPool;
   return {
     kind: 'postgresql',
-    maxWorkers: Math.max(1, options.maxConnections - QUERY_CONNECTIONS),
     queue: <D>(name: string) => {
       const queue = new bullmq.Queue<D, unknown>(name, { connection, defaultJobOptions: JOB_OPTIONS });
       queue.on('error', options.onError);
-      return queue as unknown as RunQueue<D>;
+      return queue as unknown as JobQueue<D>;
     },
-    worker: async <D>(name: string, process: RunProcessor<D>, concurrency: number) =>
+    worker: async <D>(name: string, process: JobProcessor<D>, concurrency: number) =>
       await run(
-        new bullmq.Worker<D>(name, postponing(process, options.onError), {
+        new bullmq.Worker<D>(name, processorOf(process, options.onError), {
           connection,
           ...workerOptions(concurrency),
         }),

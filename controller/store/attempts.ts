@@ -9,8 +9,10 @@ import type { Queryable } from './database.ts';
 export interface LiveAttempt extends AttemptRef {
   readonly tenantId: TenantId;
   readonly status: RunStatus;
-  readonly startingAt: Date;
-  readonly deadlineAt: Date;
+  /** How long ago it was admitted, in ms. */
+  readonly admittedMsAgo: number;
+  /** How long until its deadline, in ms; negative when that is past. */
+  readonly deadlineInMs: number;
   readonly cancelRequested: boolean;
   readonly retryAfterClaim: boolean;
   readonly claimed: boolean;
@@ -18,9 +20,14 @@ export interface LiveAttempt extends AttemptRef {
   readonly result: RunResult | null;
 }
 
+/** PostgreSQL's clock is compared with itself only: any machine's may be wrong. */
+const msBetween = (from: string, to: string): string =>
+  `(extract(epoch FROM ${to} - ${from}) * 1000)::float8`;
+
 const LIVE = `
-  SELECT r.id AS "runId", r.attempt, r.tenant_id AS "tenantId", r.status, r.starting_at AS "startingAt",
-    r.deadline_at AS "deadlineAt", r.cancel_requested_at IS NOT NULL AS "cancelRequested",
+  SELECT r.id AS "runId", r.attempt, r.tenant_id AS "tenantId", r.status,
+    ${msBetween('r.starting_at', 'clock_timestamp()')} AS "admittedMsAgo",
+    ${msBetween('clock_timestamp()', 'r.deadline_at')} AS "deadlineInMs", r.cancel_requested_at IS NOT NULL AS "cancelRequested",
     r.retry_after_claim AS "retryAfterClaim", a.claimed_at IS NOT NULL AS claimed, a.stop_cause AS "stopCause", a.result
   FROM workflow_runs r JOIN run_attempts a ON a.run_id = r.id AND a.number = r.attempt
   WHERE r.status IN ('STARTING', 'RUNNING')`;
@@ -147,7 +154,8 @@ export interface Payload extends AttemptRef {
   readonly traceparent: string | null;
   /** How long ago the run was submitted, in ms. */
   readonly queuedMsAgo: number;
-  readonly deadlineAt: Date;
+  /** How long until the deadline, in ms. */
+  readonly deadlineInMs: number;
 }
 
 /** @returns the payload of an attempt that may still be claimed with this proof, or undefined. Hands nothing out. */
@@ -159,7 +167,8 @@ export async function findClaimable(
   const { rows } = await db.query<Payload>(
     `SELECT r.id AS "runId", r.attempt, r.tenant_id AS "tenantId", r.workflow_version_id AS "workflowVersionId",
        v.definition, r.input, a.backend AS mode, r.traceparent,
-       (extract(epoch FROM clock_timestamp() - r.queued_at) * 1000)::float8 AS "queuedMsAgo", r.deadline_at AS "deadlineAt"
+       (extract(epoch FROM clock_timestamp() - r.queued_at) * 1000)::float8 AS "queuedMsAgo",
+       ${msBetween('clock_timestamp()', 'r.deadline_at')} AS "deadlineInMs"
      FROM workflow_runs r JOIN run_attempts a ON a.run_id = r.id AND a.number = r.attempt
        JOIN workflow_versions v ON v.id = r.workflow_version_id AND v.tenant_id = r.tenant_id
      WHERE r.id = $1 AND r.attempt = $2 AND r.status = 'STARTING' AND ${PROVEN} AND a.claimed_at IS NULL`,

@@ -1,7 +1,7 @@
 import { EventEmitter, on } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import pg from 'pg';
-import type { RunId, TenantId } from '../model/ids.ts';
+import type { AttemptRef, RunId, TenantId } from '../model/ids.ts';
 import type { RunStatus } from '../model/run-status.ts';
 
 /** A run was created, or its status changed, or its cancellation was asked for. */
@@ -13,14 +13,24 @@ export interface RunChange {
   readonly cancelRequested: boolean;
 }
 
-interface Events {
-  run: [RunChange];
+/** What to be told of. */
+export interface RunListeners {
+  /** Changes of this one run. */
+  readonly run?: readonly [RunId, (change: RunChange) => void];
   /** The runner of this run has given its result. */
-  result: [{ readonly runId: RunId; readonly attempt: number }];
-  /** A tenant's settings or the global cap changed. */
-  limits: [];
+  readonly result?: readonly [RunId, (result: AttemptRef) => void];
+  /** Changes of all runs. */
+  readonly runs?: (change: RunChange) => void;
+  /** A tenant's settings, or the platform's limits, changed. */
+  readonly limits?: () => void;
   /** Listening again after a lost connection: anything may have happened in between. */
-  resync: [];
+  readonly resync?: () => void;
+}
+
+/** Tells of changes of runs. */
+export interface RunChanges {
+  /** @returns what ends it. */
+  readonly listen: (listeners: RunListeners) => () => void;
 }
 
 const RECONNECT_MS = 500;
@@ -29,15 +39,16 @@ const RECONNECT_MS = 500;
  * What PostgreSQL tells us of changes (LISTEN/NOTIFY), over one connection that is made again when it is lost.
  * A hint, never the record: whoever waits also looks at the tables, after `resync` once more.
  */
-export class Notifications extends EventEmitter<Events> {
+export class Notifications implements RunChanges {
+  /** Of one run under its id: who waits for one of thousands is not woken by the others. */
+  readonly #events = new EventEmitter();
   readonly #databaseUrl: string;
   readonly #onError: (error: Error) => void;
   #client: pg.Client | undefined;
   #closed = false;
 
   constructor(databaseUrl: string, onError: (error: Error) => void) {
-    super();
-    this.setMaxListeners(0);
+    this.#events.setMaxListeners(0);
     this.#databaseUrl = databaseUrl;
     this.#onError = onError;
   }
@@ -65,7 +76,7 @@ export class Notifications extends EventEmitter<Events> {
       await delay(RECONNECT_MS);
       try {
         await this.start();
-        this.emit('resync');
+        this.#events.emit('resync');
         return;
       } catch (error) {
         this.#onError(error as Error);
@@ -75,22 +86,40 @@ export class Notifications extends EventEmitter<Events> {
 
   #receive(message: pg.Notification): void {
     switch (message.channel) {
-      case 'wormhole_runs':
-        this.emit('run', JSON.parse(message.payload ?? '') as RunChange);
+      case 'wormhole_runs': {
+        const change = JSON.parse(message.payload ?? '') as RunChange;
+        this.#events.emit('runs', change);
+        this.#events.emit(`run ${change.runId}`, change);
         break;
-      case 'wormhole_results':
-        this.emit('result', JSON.parse(message.payload ?? '') as { runId: RunId; attempt: number });
+      }
+      case 'wormhole_results': {
+        const result = JSON.parse(message.payload ?? '') as AttemptRef;
+        this.#events.emit(`result ${result.runId}`, result);
         break;
+      }
       case 'wormhole_limits':
-        this.emit('limits');
+        this.#events.emit('limits');
         break;
     }
+  }
+
+  listen({ run, result, ...others }: RunListeners): () => void {
+    const listeners = [
+      ...Object.entries(others),
+      ...(run === undefined ? [] : [[`run ${run[0]}`, run[1]]]),
+      ...(result === undefined ? [] : [[`result ${result[0]}`, result[1]]]),
+      // What is emitted under a name is what its listener takes.
+    ] as [string, (told: unknown) => void][];
+    for (const [event, listener] of listeners) this.#events.on(event, listener);
+    return () => {
+      for (const [event, listener] of listeners) this.#events.off(event, listener);
+    };
   }
 
   /** Streams run changes until `signal` aborts. */
   async *changes(signal: AbortSignal): AsyncIterable<RunChange> {
     try {
-      for await (const [change] of on(this, 'run', { signal })) yield change as RunChange;
+      for await (const [change] of on(this.#events, 'runs', { signal })) yield change as RunChange;
     } catch (error) {
       if (!signal.aborted) throw error;
     }
@@ -114,7 +143,7 @@ const LOOK_AGAIN_MS = 10_000;
  * @throws the signal's reason when it aborts first.
  */
 export async function waitForRun<T>(
-  notifications: Notifications,
+  changes: RunChanges,
   runId: RunId,
   look: () => Promise<T | undefined>,
   signal: AbortSignal,
@@ -123,8 +152,7 @@ export async function waitForRun<T>(
   return await new Promise<T>((resolve, reject) => {
     const stop = (): void => {
       clearInterval(again);
-      notifications.off('run', onRun);
-      notifications.off('resync', check);
+      stopListening();
       signal.removeEventListener('abort', onAbort);
     };
     const check = (): void => {
@@ -140,16 +168,12 @@ export async function waitForRun<T>(
         },
       );
     };
-    const onRun = (change: RunChange): void => {
-      if (change.runId === runId) check();
-    };
     const onAbort = (): void => {
       stop();
       reject(signal.reason as Error);
     };
     const again = setInterval(check, LOOK_AGAIN_MS);
-    notifications.on('run', onRun);
-    notifications.on('resync', check);
+    const stopListening = changes.listen({ run: [runId, check], resync: check });
     signal.addEventListener('abort', onAbort);
     check();
   });

@@ -1,11 +1,13 @@
 import type pg from 'pg';
 import type { BackendAttempt, RunLimits } from '../backends/types.ts';
+import type { Demand } from '../dispatch/demand.ts';
 import type { Exit } from '../model/exit.ts';
 import type { AttemptRef, RunId, TenantId, WorkflowVersionId } from '../model/ids.ts';
 import { statusesBefore, type RunStatus, type StepStatus } from '../model/run-status.ts';
 import type { StopCause, Verdict } from '../model/verdict.ts';
 import { PROVEN, proofValues, type ClaimProof } from './claim-proof.ts';
 import { transaction, type Queryable } from './database.ts';
+import { readDemand } from './demand.ts';
 
 /**
  * The state machine of runs. Every transition is one compare-and-set: it names the attempt and the statuses that it
@@ -20,16 +22,15 @@ export interface AdmittedAttempt extends AttemptRef {
   readonly tenantId: TenantId;
   readonly workflowVersionId: WorkflowVersionId;
   readonly limits: RunLimits;
-  readonly deadlineAt: Date;
+  /** How long until its deadline, in ms. */
+  readonly deadlineInMs: number;
 }
 
-export type Admission =
-  | { readonly kind: 'admitted'; readonly attempt: AdmittedAttempt }
-  /** The run waits: its tenant's cap, or the global one, is full. */
-  | { readonly kind: 'held' }
-  /** The run is not QUEUED, or is to be canceled. */
-  | { readonly kind: 'refused'; readonly status: RunStatus; readonly cancelRequested: boolean }
-  | { readonly kind: 'unknown' };
+/** How many runs of whom are wanted to start. */
+export interface Wanted {
+  readonly tenantId: TenantId;
+  readonly runs: number;
+}
 
 interface AdmittedRow {
   id: RunId;
@@ -37,76 +38,81 @@ interface AdmittedRow {
   tenant_id: TenantId;
   workflow_version_id: WorkflowVersionId;
   limits: RunLimits;
-  deadline_at: Date;
+  timeout_ms: number;
 }
 
 /**
- * QUEUED → STARTING with a new attempt, if both caps have a free slot. A slot is a run in STARTING or RUNNING.
- * @param attempt.claimTokenHash null: the attempt is claimed by its pod's own identity.
+ * QUEUED → STARTING with a new attempt, for the oldest runs of each tenant, as far as both caps have free slots. A slot is
+ * a run in STARTING or RUNNING.
+ * @param claimTokenHashes one for each run that is wanted, or null: attempts are claimed by their pods' own identity.
+ * @returns what was admitted, in the order in which it was wanted, and what its tenants have and want now.
  */
-export async function admitRun(
+export async function admitRuns(
   pool: pg.Pool,
-  runId: RunId,
-  attempt: { readonly backend: string; readonly claimTokenHash: Buffer | null },
-): Promise<Admission> {
+  wanted: readonly Wanted[],
+  {
+    backend,
+    claimTokenHashes,
+  }: { readonly backend: string; readonly claimTokenHashes: readonly Buffer[] | null },
+): Promise<{ readonly admitted: readonly AdmittedAttempt[]; readonly demand: Demand }> {
+  const tenants = wanted.map(({ tenantId }) => tenantId);
   return await transaction(pool, async (client) => {
     await client.query('SELECT pg_advisory_xact_lock($1)', [ADMISSION_LOCK]);
     const { rows } = await client.query<AdmittedRow>(
-      `WITH free AS (
-         SELECT r.id FROM workflow_runs r JOIN tenants t USING (tenant_id), platform p
-         WHERE r.id = $1 AND r.status = 'QUEUED' AND r.cancel_requested_at IS NULL
-           AND (SELECT count(*) FROM workflow_runs s
-                WHERE s.tenant_id = r.tenant_id AND s.status IN ('STARTING', 'RUNNING')) < t.max_concurrent
-           AND (SELECT count(*) FROM workflow_runs s WHERE s.status IN ('STARTING', 'RUNNING')) < p.max_concurrent
-         FOR UPDATE OF r
+      `WITH allowed AS (
+         SELECT w.tenant_id, w.position, least(w.runs, t.max_concurrent - (
+           SELECT count(*) FROM workflow_runs s
+           WHERE s.tenant_id = w.tenant_id AND s.status IN ('STARTING', 'RUNNING'))) AS runs
+         FROM unnest($1::text[], $2::int[]) WITH ORDINALITY AS w(tenant_id, runs, position)
+           JOIN tenants t ON t.tenant_id = w.tenant_id
+         WHERE t.paused_at IS NULL
+       ), oldest AS (
+         SELECT head.id, allowed.position FROM allowed CROSS JOIN LATERAL (
+           SELECT r.id FROM workflow_runs r
+           WHERE r.tenant_id = allowed.tenant_id AND r.status = 'QUEUED' AND r.cancel_requested_at IS NULL
+             AND (r.due_at IS NULL OR r.due_at <= clock_timestamp())
+           ORDER BY r.id LIMIT greatest(0, allowed.runs) FOR UPDATE SKIP LOCKED) AS head
+         ORDER BY allowed.position, head.id
+         LIMIT greatest(0, (SELECT max_concurrent FROM platform)
+           - (SELECT count(*) FROM workflow_runs s WHERE s.status IN ('STARTING', 'RUNNING')))
+       ), free AS (
+         SELECT id, row_number() OVER (ORDER BY position, id) AS nth FROM oldest
        ), started AS (
          UPDATE workflow_runs r SET status = 'STARTING', attempt = r.attempt + 1, starting_at = clock_timestamp(),
-           running_at = NULL, deadline_at = clock_timestamp() + r.timeout_ms * interval '1 millisecond'
+           running_at = NULL, due_at = NULL, deadline_at = clock_timestamp() + r.timeout_ms * interval '1 millisecond'
          FROM free WHERE r.id = free.id
-         RETURNING r.id, r.attempt, r.tenant_id, r.workflow_version_id, r.limits, r.deadline_at
+         RETURNING r.id, r.attempt, r.tenant_id, r.workflow_version_id, r.limits, r.timeout_ms, free.nth
        ), attempts AS (
-         INSERT INTO run_attempts (run_id, number, backend, claim_token_hash) SELECT id, attempt, $2, $3 FROM started
+         INSERT INTO run_attempts (run_id, number, backend, claim_token_hash)
+         SELECT id, attempt, $3, ($4::bytea[])[nth] FROM started
        )
-       SELECT * FROM started`,
-      [runId, attempt.backend, attempt.claimTokenHash],
+       SELECT * FROM started ORDER BY nth`,
+      [tenants, wanted.map(({ runs }) => runs), backend, claimTokenHashes],
     );
-    const row = rows[0];
-    if (row !== undefined) {
-      return {
-        kind: 'admitted',
-        attempt: {
-          runId: row.id,
-          attempt: row.attempt,
-          tenantId: row.tenant_id,
-          workflowVersionId: row.workflow_version_id,
-          limits: row.limits,
-          deadlineAt: row.deadline_at,
-        },
-      };
-    }
-    const current = await client.query<{ status: RunStatus; canceled: boolean }>(
-      'SELECT status, cancel_requested_at IS NOT NULL AS canceled FROM workflow_runs WHERE id = $1',
-      [runId],
-    );
-    const run = current.rows[0];
-    if (run === undefined) return { kind: 'unknown' };
-    if (run.status === 'QUEUED' && !run.canceled) return { kind: 'held' };
-    return { kind: 'refused', status: run.status, cancelRequested: run.canceled };
+    const admitted = rows.map((row) => ({
+      runId: row.id,
+      attempt: row.attempt,
+      tenantId: row.tenant_id,
+      workflowVersionId: row.workflow_version_id,
+      limits: row.limits,
+      deadlineInMs: row.timeout_ms,
+    }));
+    return { admitted, demand: await readDemand(client, tenants) };
   });
 }
 
 /**
  * Gives an attempt that may not have been started yet its whole time again, from now.
- * @returns its new deadline, or undefined when it was claimed meanwhile, or is not the run's attempt any more.
+ * @returns how long until its new deadline, in ms, or undefined when it was claimed meanwhile, or is not the run's attempt any more.
  */
-export async function postponeStart(db: Queryable, ref: AttemptRef): Promise<Date | undefined> {
-  const { rows } = await db.query<{ deadline_at: Date }>(
+export async function postponeStart(db: Queryable, ref: AttemptRef): Promise<number | undefined> {
+  const { rows } = await db.query<{ timeout_ms: number }>(
     `UPDATE workflow_runs SET starting_at = clock_timestamp(),
        deadline_at = clock_timestamp() + timeout_ms * interval '1 millisecond'
-     WHERE id = $1 AND attempt = $2 AND status = 'STARTING' RETURNING deadline_at`,
+     WHERE id = $1 AND attempt = $2 AND status = 'STARTING' RETURNING timeout_ms`,
     [ref.runId, ref.attempt],
   );
-  return rows[0]?.deadline_at;
+  return rows[0]?.timeout_ms;
 }
 
 /** Notes which container the attempt got. */
@@ -235,33 +241,29 @@ export async function finishRun(
   );
 }
 
-/** STARTING or RUNNING → QUEUED: this attempt is over, another one will follow. */
+/**
+ * STARTING or RUNNING → QUEUED: this attempt is over, another one will follow, not before `delayMs` from now.
+ * @returns false when the run was not in this attempt any more, or is to be canceled.
+ */
 export async function requeueRun(
   pool: pg.Pool,
   ref: AttemptRef,
   verdict: Verdict,
   exit: Exit | null,
+  delayMs: number,
 ): Promise<boolean> {
   return await endAttempt(
     pool,
     ref,
     `WITH ended AS (
-       UPDATE workflow_runs SET status = 'QUEUED', starting_at = NULL, running_at = NULL, deadline_at = NULL
-       WHERE id = $1 AND attempt = $2 AND status IN ('STARTING', 'RUNNING') RETURNING id
+       UPDATE workflow_runs SET status = 'QUEUED', starting_at = NULL, running_at = NULL, deadline_at = NULL,
+         due_at = clock_timestamp() + $7 * interval '1 millisecond'
+       WHERE id = $1 AND attempt = $2 AND status IN ('STARTING', 'RUNNING') AND cancel_requested_at IS NULL
+       RETURNING id
      )${END_ATTEMPT}`,
-    attemptValues(ref, verdict, exit),
+    [...attemptValues(ref, verdict, exit), delayMs],
     'FAILED',
   );
-}
-
-/** QUEUED → terminal, for a run that never gets a container. */
-export async function endQueuedRun(db: Queryable, runId: RunId, verdict: Verdict): Promise<boolean> {
-  const { rowCount } = await db.query(
-    `UPDATE workflow_runs SET status = $2, reason = $3, message = $4, finished_at = clock_timestamp()
-     WHERE id = $1 AND status = 'QUEUED'`,
-    [runId, verdict.status, verdict.reason, verdict.message],
-  );
-  return rowCount === 1;
 }
 
 /**

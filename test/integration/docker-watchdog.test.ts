@@ -36,7 +36,7 @@ describeWith('the watchdog', docker, (engine) => {
     const { made, observations } = await make();
     watch(made.instance, 1000);
     const deadlineAt = new Date(Date.now() + 2000);
-    const [late, patient] = [newAttempt({ deadlineAt }), newAttempt()];
+    const [late, patient] = [newAttempt({ deadlineInMs: 2000 }), newAttempt()];
     await made.backend.start(late);
     await made.backend.start(patient);
     const { exit } = await observations.of('ended', late);
@@ -51,7 +51,7 @@ describeWith('the watchdog', docker, (engine) => {
 
   test('a container that was overdue before the watchdog came is killed; that of another instance is not', async () => {
     const [{ made, observations }, other] = [await make(), await make()];
-    const spec = newAttempt({ deadlineAt: new Date(Date.now() - 60_000) });
+    const spec = newAttempt({ deadlineInMs: -60_000 });
     await made.backend.start(spec);
     await other.made.backend.start(spec);
     watch(made.instance, 0);
@@ -79,7 +79,7 @@ describeWith('the watchdog', docker, (engine) => {
     const watchdogPid = Number(line);
     onTestFinished(() => endIfAlive(watchdogPid));
     const deadlineAt = new Date(Date.now() + 4000);
-    const spec = newAttempt({ deadlineAt });
+    const spec = newAttempt({ deadlineInMs: 4000 });
     await made.backend.start(spec);
     await observations.of('started', spec);
 
@@ -129,7 +129,7 @@ describeWith('the watchdog', docker, (engine) => {
     await expect
       .poll(() => watchdog.pid !== undefined && watchdog.pid !== first, { timeout: 10_000 })
       .toBe(true);
-    const spec = newAttempt({ deadlineAt: new Date() });
+    const spec = newAttempt({ deadlineInMs: 0 });
     await made.backend.start(spec);
     expect((await observations.of('ended', spec)).exit.exitCode).toBe(137);
   });

@@ -48,7 +48,7 @@ interface Tools {
 }
 
 const anAttempt = (overrides: Partial<AttemptSpec> = {}): AttemptSpec =>
-  newAttempt({ limits: SMALL, deadlineAt: new Date(Date.now() + 5 * MINUTE_MS), ...overrides });
+  newAttempt({ limits: SMALL, deadlineInMs: 5 * MINUTE_MS, ...overrides });
 
 /** Starts an attempt as the dispatcher does: what may be tried again is, with the same attempt. */
 async function startPatiently(backend: Backend, spec: AttemptSpec): Promise<BackendAttempt> {

@@ -128,7 +128,7 @@ describeWith('the Kubernetes backend', docker, (engine) => {
       test('a Job ends its run at the deadline when nobody else does', async ({ make, listenTo }) => {
         const { backend } = await make({ placement: NOWHERE });
         const observations = listenTo(backend);
-        const spec = anAttempt({ deadlineAt: new Date(Date.now() - 13_000) });
+        const spec = anAttempt({ deadlineInMs: -13_000 });
         await backend.start(spec);
         expect((await observations.of('ended', spec, 30_000)).exit).toMatchObject({
           cause: { reason: 'DEADLINE_EXCEEDED' },
@@ -188,9 +188,15 @@ describeWith('the Kubernetes backend', docker, (engine) => {
         const { exit } = await observations.of('ended', spec);
         expect(exit).toMatchObject({ kind: 'exited', exitCode: 42 });
         expect(exit.cause).toBeUndefined();
-        const { deadlineAt } = spec;
         const result = { status: 'CANCELED', reason: 'CANCELED' } as const;
-        const facts = { claimed: true, stopCause: null, cancelRequested: false, result, exit, deadlineAt };
+        const facts = {
+          claimed: true,
+          stopCause: null,
+          cancelRequested: false,
+          result,
+          exit,
+          deadlineAfterExitMs: spec.deadlineInMs,
+        };
         expect(judge(facts)).toMatchObject({ status: 'FAILED', reason: 'RUNNER_LOST' });
       });
 

@@ -9,7 +9,7 @@ export const newAttempt = (overrides: Partial<AttemptSpec> = {}): AttemptSpec =>
   tenantId: tenantIdSchema.parse('acme'),
   workflowVersionId: newWorkflowVersionId(),
   limits: { cpus: 1, memoryMb: 64, pids: 32, tmpMb: 8 },
-  deadlineAt: new Date(Date.now() + 60_000),
+  deadlineInMs: 60_000,
   claimToken: randomUUID(),
   ...overrides,
 });

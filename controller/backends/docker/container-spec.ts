@@ -64,7 +64,7 @@ export function containerSpec(spec: AttemptSpec, options: ContainerSpecOptions):
       [LABELS.tenantId]: spec.tenantId,
       [LABELS.workflowVersionId]: spec.workflowVersionId,
       [LABELS.mode]: 'cold',
-      [LABELS.deadline]: String(spec.deadlineAt.getTime()),
+      [LABELS.deadline]: String(Math.round(Date.now() + spec.deadlineInMs)),
     },
     // The same in every container: a host name tells a run nothing about another.
     Hostname: 'run',

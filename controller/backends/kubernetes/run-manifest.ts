@@ -40,7 +40,7 @@ export function runManifest(spec: AttemptSpec, namespace: string, options: RunMa
   const chart = new Chart(new App(), 'run');
   const { instance, image, allowImageTag, gateway, hosts, placement, queueName } = options;
   const { cpus, memoryMb, tmpMb } = spec.limits;
-  const leftMs = spec.deadlineAt.getTime() - Date.now() + DEADLINE_MARGIN_MS;
+  const leftMs = spec.deadlineInMs + DEADLINE_MARGIN_MS;
   new RunJob(chart, 'run', {
     runId: spec.runId,
     attempt: spec.attempt,

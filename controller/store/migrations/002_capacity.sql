@@ -18,3 +18,5 @@ ALTER TABLE workflow_runs
 
 -- Starts of the last minutes: a new leader goes on counting them.
 CREATE INDEX run_attempts_recent ON run_attempts (created_at);
+-- Runs whose next attempt has to wait.
+CREATE INDEX workflow_runs_postponed ON workflow_runs (tenant_id, due_at) WHERE status = 'QUEUED' AND due_at IS NOT NULL;

@@ -14,7 +14,7 @@ const options = {
 
 test('a Job comes after the run and the controller at the deadline, but soon', () => {
   const seconds = (leftMs: number): unknown =>
-    runManifest(newAttempt({ deadlineAt: new Date(Date.now() + leftMs) }), 'run-acme', options);
+    runManifest(newAttempt({ deadlineInMs: leftMs }), 'run-acme', options);
   expect(seconds(60_000)).toMatchObject({ spec: { activeDeadlineSeconds: 75 } });
   // A deadline that has passed is still a Job that Kubernetes accepts.
   expect(seconds(-60_000)).toMatchObject({ spec: { activeDeadlineSeconds: 1 } });
@@ -29,6 +29,6 @@ test('a Job holds no claim token', () => {
 test('the same attempt is the same Job whenever it is made', () => {
   const spec = newAttempt();
   const { metadata } = runManifest(spec, 'run-acme', options);
-  const later = runManifest({ ...spec, deadlineAt: new Date(Date.now() + 5_000) }, 'run-acme', options);
+  const later = runManifest({ ...spec, deadlineInMs: 5_000 }, 'run-acme', options);
   expect(later.metadata).toEqual(metadata);
 });

@@ -6,7 +6,6 @@ import { TERMINAL_STATUSES } from '../../../controller/model/run-status.ts';
 import { decideSequel, judge, STOP_CAUSES, type AttemptFacts } from '../../../controller/model/verdict.ts';
 
 const at = new Date('2026-01-01T00:00:00Z');
-const deadlineAt = new Date('2026-01-01T01:00:00Z');
 const exited = (exitCode: number, more: Partial<Exit> = {}): Exit => ({
   kind: 'exited',
   exitCode,
@@ -20,7 +19,7 @@ const facts = (more: Partial<AttemptFacts>): AttemptFacts => ({
   cancelRequested: false,
   result: null,
   exit: exited(0),
-  deadlineAt,
+  deadlineAfterExitMs: 60_000,
   ...more,
 });
 
@@ -58,7 +57,7 @@ const anyFacts = fc.record({
     ),
   ),
   exit: anyExit,
-  deadlineAt: fc.constant(deadlineAt),
+  deadlineAfterExitMs: fc.integer({ min: -60_000, max: 60_000 }),
 });
 const policy = { attempts: 3, initialDelayMs: 1000, maxDelayMs: 5000 };
 
@@ -108,7 +107,7 @@ describe('the verdict on an attempt', () => {
       status: 'TIMEOUT',
       reason: 'DEADLINE_EXCEEDED',
     });
-    expect(judge(facts({ result, exit: exited(3, { at: deadlineAt }) }))).toMatchObject({
+    expect(judge(facts({ result, exit: exited(3), deadlineAfterExitMs: 0 }))).toMatchObject({
       status: 'TIMEOUT',
     });
     fc.assert(
