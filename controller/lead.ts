@@ -6,7 +6,6 @@ import { Controller } from './dispatch/controller.ts';
 import { Leadership } from './dispatch/leadership.ts';
 import { messageOf, WormholeError } from './errors.ts';
 import { deadLetterOf, DeadLetters, type EndedAttempt } from './intake/dead-letters.ts';
-import { deadLetterOf, DeadLetters } from './intake/dead-letters.ts';
 import { Intake } from './intake/intake.ts';
 import { openQueueServer, type QueueServer } from './queue/queue-server.ts';
 import { postgresDispatchStore } from './store/dispatch-store.ts';
