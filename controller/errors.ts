@@ -11,6 +11,8 @@ export const ERROR_CODES = {
   RUN_NOT_FOUND: { status: 404, exitCode: 3 },
   WORKFLOW_NOT_FOUND: { status: 404, exitCode: 3 },
   CONNECTION_NOT_FOUND: { status: 404, exitCode: 3 },
+  DEAD_LETTER_NOT_FOUND: { status: 404, exitCode: 3 },
+  DEAD_LETTER_FINAL: { status: 409, exitCode: 3 },
   QUEUE_FULL: { status: 429, exitCode: 4 },
   IDEMPOTENCY_CONFLICT: { status: 409, exitCode: 2 },
   RUN_ALREADY_ENDED: { status: 409, exitCode: 3 },
