@@ -24,6 +24,8 @@ export const ephemeralConfig = (
   encryptionKeys: undefined,
   egressGrantKey: undefined,
   kubernetes: undefined,
+  metricsAddress: undefined,
+  traces: undefined,
   paths: { ...environment.paths, stateDir: folder.path },
   runDir: join(folder.path, 'run'),
   ephemeral: true,
