@@ -1,15 +1,20 @@
-import { chmod, mkdtemp, readdir, rm, stat } from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Leases } from '../../controller/setup/leases.ts';
+import { unmountBelow } from '../../controller/setup/mounts.ts';
 import { endProcess, processesOf } from '../support/run-folder.ts';
-import { SecondEngine } from '../support/second-engine.ts';
+import { processesInGroups } from './process-tree.ts';
 
 /** Short, because Unix sockets lie in it. */
 const PREFIX = 'whc-';
 const ENGINE = 'e';
 /** Time from the making of a folder until its lease is in it, generously. */
 const START_UP_MS = 60_000;
+const END_MS = 20_000;
+const POLL_MS = 50;
+const GROUPS = '/sys/fs/cgroup';
 
 const leasesIn = (folder: string): Leases => new Leases(join(folder, 'leases'));
 
@@ -25,16 +30,33 @@ export async function makeFolder(): Promise<string> {
   return folder;
 }
 
-/** Ends what still runs in a suite's folder, containers first, and removes it. */
+/**
+ * Ends what still runs in a suite's folder, containers too, and removes it. No engine is needed for it, nor one that works:
+ * a container is the processes of a control group, and mounts below the engine's folder.
+ */
 export async function removeFolder(folder: string): Promise<void> {
-  for (const { pid } of await processesOf(folder)) endProcess(pid);
-  const hasEngine = await stat(join(engineFolder(folder), 'data')).then(
-    () => true,
-    () => false,
-  );
-  // Its containers live on without it, and only an engine knows how to end them.
-  if (hasEngine) await new SecondEngine(engineFolder(folder)).dispose();
+  const containers = await readdir(join(engineFolder(folder), 'data', 'containers')).catch(() => []);
+  const giveUpAt = Date.now() + END_MS;
+  for (;;) {
+    const pids = [...(await processesOf(folder)).map(({ pid }) => pid), ...processesInGroups(containers)];
+    if (pids.length === 0) break;
+    if (Date.now() > giveUpAt) throw new Error(`processes of ${folder} do not end: ${pids.join(', ')}`);
+    pids.forEach(endProcess);
+    await delay(POLL_MS);
+  }
+  await unmountBelow(folder);
   await rm(folder, { recursive: true, force: true });
+  await removeGroups(containers);
+}
+
+/** A killed engine leaves the control groups of its containers: `docker/<id>`, by controller where these are apart. */
+async function removeGroups(containers: readonly string[]): Promise<void> {
+  if (containers.length === 0) return;
+  const controllers = await readdir(GROUPS);
+  for (const parent of [GROUPS, ...controllers.map((name) => join(GROUPS, name))]) {
+    // Most are not there.
+    for (const id of containers) await rmdir(join(parent, 'docker', id)).catch(() => undefined);
+  }
 }
 
 /** Removes the folders of suites whose process was killed. @returns them. */

@@ -13,6 +13,15 @@ export function processesWith(...texts: readonly string[]): number[] {
   });
 }
 
+/** @returns the live processes in a control group that has one of these names in its path. Linux only. */
+export function processesInGroups(names: readonly string[]): number[] {
+  if (names.length === 0) return [];
+  return livePids().filter((pid) => {
+    const groups = read(pid, 'cgroup');
+    return names.some((name) => groups.includes(name));
+  });
+}
+
 /** @returns whether the process is there and not a zombie. */
 export const isLive = (pid: number): boolean => parentOf(pid) !== undefined;
 
@@ -39,7 +48,7 @@ function parentOf(pid: number): number | undefined {
 }
 
 /** A process may end while it is looked at. */
-function read(pid: number, file: 'cmdline' | 'stat'): string {
+function read(pid: number, file: 'cgroup' | 'cmdline' | 'stat'): string {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8');
   } catch {

@@ -21,6 +21,8 @@ export class RedisServer {
   private constructor(program: string, folder: string, port: number, password: string, log: string) {
     this.url = `redis://:${password}@${HOST}:${port}`;
     const config = [
+      // Its process would call itself something else, and nobody would find it again.
+      'set-proc-title no',
       ...[`bind ${HOST}`, `port ${port}`, `requirepass ${password}`, `dir ${folder}`],
       ...['maxmemory-policy noeviction', 'save ""', 'appendonly yes', 'appendfsync everysec', ''],
     ];
