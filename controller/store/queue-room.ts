@@ -39,8 +39,8 @@ export async function takePlace(db: Queryable, tenant: Limit): Promise<boolean> 
   const queued = await measured(() => countQueued(db, tenant.id, tenant.maxQueued));
   if (queued.value >= tenant.maxQueued) {
     await db.query(
-      `UPDATE queue_room SET next_count_at = clock_timestamp() + $2 * interval '1 millisecond'
-       WHERE $2 > 0 AND tenant_id = $1`,
+      `UPDATE queue_room SET next_count_at = clock_timestamp() + $2::float8 * interval '1 millisecond'
+       WHERE $2::float8 > 0 AND tenant_id = $1`,
       [tenant.id, restAfter(queued)],
     );
     return false;
@@ -87,7 +87,7 @@ async function count(db: Queryable, tenant: Limit): Promise<boolean> {
   const room = tenant.maxQueued - queued.value;
   await db.query(
     `UPDATE queue_room SET room = ($3::int[])[shard + 1], max_queued = $2,
-       next_count_at = clock_timestamp() + $4 * interval '1 millisecond'
+       next_count_at = clock_timestamp() + $4::float8 * interval '1 millisecond'
      WHERE tenant_id = $1`,
     [tenant.id, tenant.maxQueued, divided(Math.max(0, room - 1)), restAfter(queued)],
   );
