@@ -3,8 +3,11 @@ import pg from 'pg';
 
 /** Advisory lock class of controllers ("LEAD"); the second key is the platform instance. */
 const LEADERSHIP_LOCK = 0x4c454144;
-const CHECK_MS = 1_000;
+const CHECK_MS = 500;
 const RECONNECT_MS = 250;
+/** The leader is heard of this often; PostgreSQL ends the session of one that it has not heard of for so long. */
+const HEARTBEAT_MS = 1_000;
+const SILENCE_MS = 4_000;
 
 export interface LeadershipOptions {
   readonly databaseUrl: string;
@@ -21,12 +24,14 @@ export interface LeadershipOptions {
 
 /**
  * At most one controller of an instance leads runs at a time: whoever holds a PostgreSQL session lock. A lock ends
- * with its session, so a dead controller's is free at once; others stand by until then. No promise rests on it
- * alone: what two leaders could do at the same moment is decided by compare-and-set.
+ * with its session: at once when the controller dies, and after `SILENCE_MS` when it is frozen, or its machine is gone.
+ * Others stand by until then. No promise rests on it alone: what two leaders could do at the same moment is decided by
+ * compare-and-set.
  */
 export class Leadership {
   readonly #options: LeadershipOptions;
   #client: pg.Client | undefined;
+  #heartbeat: NodeJS.Timeout | undefined;
   #released = false;
 
   private constructor(options: LeadershipOptions) {
@@ -57,13 +62,17 @@ export class Leadership {
       await client.end();
       return false;
     }
+    await client.query(`SET idle_session_timeout = ${SILENCE_MS}`);
     this.#client = client;
+    // One that fails is told as the connection's error.
+    this.#heartbeat = setInterval(() => void client.query('SELECT 1').catch(() => undefined), HEARTBEAT_MS);
     return true;
   }
 
   /** PostgreSQL went away, and the lock with it. Nobody can lead while it is away. */
   async #regain(cause: Error): Promise<void> {
     this.#client = undefined;
+    clearInterval(this.#heartbeat);
     this.#options.onInterrupted(cause);
     while (!this.#released) {
       try {
@@ -84,6 +93,7 @@ export class Leadership {
   /** Gives the lead up. */
   async release(): Promise<void> {
     this.#released = true;
+    clearInterval(this.#heartbeat);
     const client = this.#client;
     this.#client = undefined;
     await client?.end();
