@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RunId } from '../../controller/model/ids.ts';
 import type { BenchContext } from '../benchmark.ts';
@@ -20,6 +21,8 @@ const CAP = 50;
 const LIFE_MS = 20;
 /** Between a run's start and the submission of the next, at random: nothing may keep step with it. */
 const PAUSE_MS = 30;
+const TIMER_MS = 10;
+const NS_PER_MS = 1e6;
 
 /** From the call of `submit` to that of `backend.start`, in milliseconds, of each run. */
 export interface Dispatch {
@@ -29,6 +32,8 @@ export interface Dispatch {
   readonly lone: readonly number[];
   /** Submitted at random times, now and then several at once. */
   readonly paced: readonly number[];
+  /** By how much timers of the producer's process rang late at p95 meanwhile, in milliseconds: how busy the machine was. */
+  readonly lateMs: number;
 }
 
 /** Measures how soon runs start while capacity is free. The producer is in another process than the controller. */
@@ -53,7 +58,13 @@ export async function measureDispatch(
     await using producer = await open(place);
     const parts = { producer, leader, work, signal };
     await oneByOne(parts, WARM_UPS);
-    found.push({ queue, producer: name, lone: await oneByOne(parts, LONE_RUNS), paced: await atPace(parts) });
+    const timers = monitorEventLoopDelay({ resolution: TIMER_MS });
+    timers.enable();
+    const lone = await oneByOne(parts, LONE_RUNS);
+    const paced = await atPace(parts);
+    const lateMs = Math.max(0, timers.percentile(95) / NS_PER_MS - TIMER_MS);
+    timers.disable();
+    found.push({ queue, producer: name, lone, paced, lateMs });
   }
   return found;
 }

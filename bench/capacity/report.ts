@@ -32,12 +32,13 @@ export function capacityReport(findings: CapacityFindings): Report {
 const ms = (values: readonly number[], fraction: number): string => quantile(values, fraction).toFixed(1);
 
 const dispatchTable = (all: readonly Dispatch[]): Table => ({
-  head: ['SUBMIT TO START (MS)', 'RUNS', 'P50', 'P95', 'P99', 'MOST'],
-  rows: all.flatMap(({ queue, producer, lone, paced }) =>
+  head: ['SUBMIT TO START (MS)', 'RUNS', 'P50', 'P95', 'P99', 'MOST', 'TIMERS LATE (P95)'],
+  rows: all.flatMap(({ queue, producer, lone, paced, lateMs }) =>
     Object.entries({ 'one by one': lone, 'at random times': paced }).map(([how, values]) => [
       `${queue}, ${producer}, ${how}`,
       String(values.length),
       ...[0.5, 0.95, 0.99, 1].map((fraction) => ms(values, fraction)),
+      lateMs.toFixed(1),
     ]),
   ),
 });

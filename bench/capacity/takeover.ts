@@ -32,9 +32,11 @@ export async function measureTakeover(
   const settings = { maxConcurrent: CAP, gate: { kind: 'open', lifeMs: LIFE_MS } } as const;
   await using processes = new AsyncDisposableStack();
   let leader = processes.use(await servers.lead(place, settings));
-  await using producer = await clientProducer(place);
+  const producer = processes.use(await clientProducer(place));
   const over = new AbortController();
   const submitting = submit(AbortSignal.any([over.signal, signal]));
+  // Told once the load ends.
+  submitting.catch(() => undefined);
   processes.defer(async () => {
     over.abort();
     await submitting;
