@@ -4,6 +4,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 export interface Clock {
   /** Milliseconds that only grow. Their zero means nothing. */
   readonly nowMs: () => number;
+  /** The machine's date, for comparison with what the same machine dated. */
+  readonly date: () => Date;
   /**
    * Does `work` once after `delayMs`: at once when that is past, never when it is infinite.
    * @returns what calls it off.
@@ -21,6 +23,7 @@ const LONGEST_TIMER_MS = 2_147_483_647;
 /** The machine's own monotonic clock. */
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
+  date: () => new Date(),
   after: (delayMs, work) => {
     if (delayMs === Infinity) return () => undefined;
     const timer = setTimeout(work, Math.min(Math.max(0, delayMs), LONGEST_TIMER_MS));

@@ -185,10 +185,10 @@ export class Supervisor {
     };
     const end = ends.expect(attempt);
     const container = await backend.find(attempt);
-    if (container === undefined) ends.ended(attempt, lostExit());
+    if (container === undefined) ends.ended(attempt, lostAt(clock.date()));
     else if (container.exit !== undefined) ends.ended(attempt, container.exit);
     // Created but never started: its start was interrupted, and the claim token is gone with whoever made it.
-    else if (container.state === 'created') ends.ended(attempt, lostExit());
+    else if (container.state === 'created') ends.ended(attempt, lostAt(clock.date()));
     else {
       try {
         await backend.adopt(attempt);
@@ -256,7 +256,7 @@ export class Supervisor {
       if (exit === undefined) return;
       await this.#settle(
         started,
-        (now) => judge({ ...now, exit, deadlineAfterExitMs: deadlineAfter(exit, now) }),
+        (now) => judge({ ...now, exit, deadlineAfterExitMs: deadlineAfter(exit, now, clock.date()) }),
         exit,
       );
     } finally {
@@ -361,7 +361,7 @@ export class Supervisor {
   }
 }
 
-const lostExit = (): Exit => ({ kind: 'lost', exitCode: null, oomKilled: false, at: new Date() });
+const lostAt = (at: Date): Exit => ({ kind: 'lost', exitCode: null, oomKilled: false, at });
 
 function startFailure(error: unknown): Verdict {
   const known = error instanceof BackendError;
@@ -377,5 +377,5 @@ function startFailure(error: unknown): Verdict {
  * By how much the deadline came after the exit, in ms. PostgreSQL says how far the deadline is from now, and the engine's
  * clock, which is this machine's, how long ago the exit was.
  */
-const deadlineAfter = (exit: Exit, { deadlineInMs }: LiveAttempt): number =>
-  deadlineInMs + Math.max(0, Date.now() - exit.at.getTime());
+const deadlineAfter = (exit: Exit, { deadlineInMs }: LiveAttempt, now: Date): number =>
+  deadlineInMs + Math.max(0, now.getTime() - exit.at.getTime());
