@@ -17,8 +17,9 @@ import { findByReportToken } from '../../../controller/store/attempts.ts';
 import { upsertConnection } from '../../../controller/store/connections.ts';
 import { transaction } from '../../../controller/store/database.ts';
 import { PostgresLogStore } from '../../../controller/store/logs/postgres.ts';
-import { admitRun, finishRun, requestCancel } from '../../../controller/store/run-transitions.ts';
+import { finishRun, requestCancel } from '../../../controller/store/run-transitions.ts';
 import { findRun } from '../../../controller/store/runs.ts';
+import { admit } from '../../support/admit.ts';
 import { cloneDatabase } from '../../support/database.ts';
 import { makeTenant, oneStep, queueRun } from '../../support/runs.ts';
 
@@ -140,7 +141,7 @@ interface Started extends AttemptRef {
 async function start(definition: unknown = oneStep(), input: unknown = { n: 1 }): Promise<Started> {
   const runId = await queueRun(pool, 'acme', { definition, input });
   const claimToken = `claim-${runId}`;
-  await admitRun(pool, runId, { backend: 'docker', claimTokenHash: hashToken(claimToken) });
+  expect((await admit(pool, 'acme', hashToken(claimToken))).runId).toBe(runId);
   const socketPath = join(folder, `${(sockets += 1)}.sock`);
   closers.push(await gateway.listenOn(socketPath, { runId, attempt: 1 }));
   return { runId, attempt: 1, socketPath, claimToken };

@@ -29,9 +29,9 @@ import {
 } from '../../../controller/setup/certificates.ts';
 import { transaction } from '../../../controller/store/database.ts';
 import { PostgresLogStore } from '../../../controller/store/logs/postgres.ts';
-import { admitRun } from '../../../controller/store/run-transitions.ts';
 import { findRun } from '../../../controller/store/runs.ts';
 import { ensurePythonEnv } from '../../../scripts/python-env.mjs';
+import { admit } from '../../support/admit.ts';
 import { cloneDatabase } from '../../support/database.ts';
 import { describeWith, type Requirement } from '../../support/requires.ts';
 import { makeTenant, oneStep, queueRun } from '../../support/runs.ts';
@@ -114,7 +114,7 @@ interface Started extends AttemptRef {
 /** A run in STARTING that no token claims, and its pod's token. */
 async function start(tenantId = 'acme'): Promise<Started> {
   const runId = await queueRun(pool, tenantId, { definition: oneStep(`http://${FAR_SIDE}/a`) });
-  await admitRun(pool, runId, { backend: 'kubernetes', claimTokenHash: null });
+  expect((await admit(pool, tenantId, null)).runId).toBe(runId);
   const uid = `uid-of-${runId}`;
   return { runId, attempt: 1, uid, podToken: await accounts.token({ runId, attempt: 1, tenantId, uid }) };
 }
@@ -284,7 +284,7 @@ describe('a pod', () => {
     expect((await claim(run)).status).toBe(200);
 
     const docker = await queueRun(pool, 'acme');
-    await admitRun(pool, docker, { backend: 'docker', claimTokenHash: hashToken('a-token') });
+    await admit(pool, 'acme', hashToken('a-token'));
     const podToken = await accounts.token({ runId: docker, attempt: 1, tenantId: 'acme', uid: 'x' });
     for (const sent of [{ podToken }, { podToken, token: 'a-token' }]) {
       expect(await claim(sent)).toMatchObject(refusedWith(409, 'CLAIM_REFUSED'));

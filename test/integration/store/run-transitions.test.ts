@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { hashToken } from '../../../controller/gateway/tokens.ts';
-import type { AttemptRef, RunId } from '../../../controller/model/ids.ts';
+import { hashToken, newToken } from '../../../controller/gateway/tokens.ts';
+import { attemptName, type AttemptRef, type RunId, type TenantId } from '../../../controller/model/ids.ts';
 import { isTerminal } from '../../../controller/model/run-status.ts';
 import type { Verdict } from '../../../controller/model/verdict.ts';
 import {
@@ -14,33 +14,34 @@ import {
 import type { ClaimProof } from '../../../controller/store/claim-proof.ts';
 import { transaction } from '../../../controller/store/database.ts';
 import {
-  admitRun,
+  admitRuns,
   claimRun,
-  endQueuedRun,
   finishRun,
   recordStopCause,
   requestCancel,
   requeueRun,
 } from '../../../controller/store/run-transitions.ts';
 import { findRun } from '../../../controller/store/runs.ts';
-import { setPlatformLimits } from '../../../controller/store/tenants.ts';
+import { setPaused, setPlatformLimits } from '../../../controller/store/tenants.ts';
+import { admit } from '../../support/admit.ts';
 import { cloneDatabase } from '../../support/database.ts';
 import { makeTenant, queueRun } from '../../support/runs.ts';
 
 const { pool } = await cloneDatabase();
 const claimTokenHash = hashToken('claim');
 const reportTokenHash = hashToken('report');
+const docker = (...claimTokenHashes: Buffer[]) => ({ backend: 'docker', claimTokenHashes });
 const withToken = { proof: { kind: 'token', hash: claimTokenHash }, reportTokenHash } as const;
 const success: Verdict = { status: 'SUCCESS', reason: null, message: null, infrastructure: false };
 const crashed: Verdict = { status: 'FAILED', reason: 'RUNNER_CRASHED', message: 'x', infrastructure: true };
 const canceled: Verdict = { status: 'CANCELED', reason: 'CANCELED', message: 'x', infrastructure: false };
 
-const admit = (runId: RunId) => admitRun(pool, runId, { backend: 'docker', claimTokenHash });
-
+/** A run of a tenant that has nothing else to start, in STARTING. */
 async function admitted(tenant: string): Promise<AttemptRef> {
-  const admission = await admit(await queueRun(pool, tenant));
-  if (admission.kind !== 'admitted') throw new Error(admission.kind);
-  return { runId: admission.attempt.runId, attempt: admission.attempt.attempt };
+  const queued = await queueRun(pool, tenant);
+  const { runId, attempt } = await admit(pool, tenant, claimTokenHash);
+  expect(runId).toBe(queued);
+  return { runId, attempt };
 }
 const running = (key: string, position: number): StepReport => ({
   key,
@@ -60,6 +61,7 @@ async function blocked(): Promise<number | undefined> {
   );
   return rows[0]?.n;
 }
+const requeueNow: typeof finishRun = (...end) => requeueRun(...end, 0);
 const settled = (work: Promise<boolean>): Promise<unknown> => work.catch((error: unknown) => error);
 const status = async (runId: RunId) => (await findRun(pool, runId))?.status;
 
@@ -83,9 +85,9 @@ describe('the claim', () => {
       await claimRun(pool, ref, { ...withToken, proof: { kind: 'token', hash: hashToken('other') } }),
     ).toBe(false);
     expect(await claimRun(pool, { ...ref, attempt: 2 }, withToken)).toBe(false);
-    await requeueRun(pool, ref, crashed, null);
+    await requeueRun(pool, ref, crashed, null, 0);
     expect(await claimRun(pool, ref, withToken)).toBe(false);
-    await admit(ref.runId);
+    expect(await admit(pool, 'refusals', hashToken('next'))).toMatchObject({ ...ref, attempt: 2 });
     expect(await claimRun(pool, ref, withToken)).toBe(false);
 
     const stopped = await admitted('refusals');
@@ -123,10 +125,7 @@ describe('the claim', () => {
     await fc.assert(
       fc.asyncProperty(fc.boolean(), fc.array(proof, { maxLength: 6 }), async (hasToken, proofs) => {
         const runId = await queueRun(pool, 'pods');
-        await admitRun(pool, runId, {
-          backend: hasToken ? 'docker' : 'kubernetes',
-          claimTokenHash: hasToken ? claimTokenHash : null,
-        });
+        await admit(pool, 'pods', hasToken ? claimTokenHash : null);
         const ref = { runId, attempt: 1 };
         const holds = (p: ClaimProof): boolean =>
           p.kind === 'token'
@@ -153,8 +152,7 @@ describe('the claim', () => {
   test('of a pod is one pod’s, however many ask at the same time', async () => {
     const tenantId = await makeTenant(pool, 'races', { maxConcurrent: 50 });
     const runId = await queueRun(pool, 'races');
-    const admission = await admitRun(pool, runId, { backend: 'kubernetes', claimTokenHash: null });
-    expect(admission.kind).toBe('admitted');
+    await admit(pool, 'races', null);
     const uids = Array.from({ length: 20 }, (_, i) => `pod-${i}`);
     const claims = await Promise.all(
       uids.map((uid) =>
@@ -171,30 +169,90 @@ describe('the claim', () => {
 });
 
 describe('slots', () => {
-  test('never exceed the tenant’s cap nor the global one, however many ask at the same time', async () => {
-    await makeTenant(pool, 'wide', { maxConcurrent: 4 });
-    await makeTenant(pool, 'narrow', { maxConcurrent: 3 });
-    const held = await pool.query<{ n: number }>(
+  const held = async (): Promise<number> => {
+    const { rows } = await pool.query<{ n: number }>(
       `SELECT count(*)::int AS n FROM workflow_runs WHERE status IN ('STARTING', 'RUNNING')`,
     );
-    await setPlatformLimits(pool, { maxConcurrent: (held.rows[0]?.n ?? 0) + 6, startRate: undefined });
+    return rows[0]?.n ?? 0;
+  };
+
+  test('never exceed a tenant’s cap nor the global one, and no run gets two, however many batches are admitted while runs end', async () => {
+    const caps = { wide: 6, middle: 3, narrow: 1 };
+    const globalCap = (await held()) + 7;
+    const tenantIds: TenantId[] = [];
+    for (const [tenant, maxConcurrent] of Object.entries(caps)) {
+      tenantIds.push(await makeTenant(pool, tenant, { maxConcurrent }));
+      for (let n = 0; n < 25; n += 1) await queueRun(pool, tenant);
+    }
+    await setPlatformLimits(pool, { maxConcurrent: globalCap, startRate: undefined });
+    const attempts: string[] = [];
+    const most = { all: 0, wide: 0, middle: 0, narrow: 0 };
+    const over = new AbortController();
+    const sampling = (async () => {
+      while (!over.signal.aborted) {
+        const { rows } = await pool.query<{ tenant: keyof typeof caps; n: number }>(
+          `SELECT tenant_id AS tenant, count(*)::int AS n FROM workflow_runs
+           WHERE status IN ('STARTING', 'RUNNING') GROUP BY tenant_id`,
+        );
+        most.all = Math.max(
+          most.all,
+          rows.reduce((sum, { n }) => sum + n, 0),
+        );
+        for (const { tenant, n } of rows) if (tenant in caps) most[tenant] = Math.max(most[tenant], n);
+      }
+    })();
+    /** One of several controllers: wants more than there is room for, of all tenants at once. */
+    const compete = async (nth: number): Promise<void> => {
+      const turn = tenantIds.map((_, at) => tenantIds[(at + nth) % tenantIds.length]!);
+      while (attempts.length < 75) {
+        const wanted = turn.map((tenantId, at) => ({ tenantId, runs: 1 + ((at + nth) % 5) }));
+        const hashes = Array.from({ length: 15 }, () => claimTokenHash);
+        const { admitted: started } = await admitRuns(pool, wanted, docker(...hashes));
+        attempts.push(...started.map(attemptName));
+        await Promise.all(started.map((ref) => finishRun(pool, ref, crashed, null)));
+      }
+    };
     try {
-      const runs = await Promise.all(
-        Array.from({ length: 30 }, (_, i) => queueRun(pool, i % 2 === 0 ? 'wide' : 'narrow')),
-      );
-      const admissions = await Promise.all(runs.map(admit));
-      const counted = await pool.query<{ tenant_id: string; n: number }>(
-        `SELECT tenant_id, count(*)::int AS n FROM workflow_runs
-         WHERE status = 'STARTING' AND tenant_id IN ('wide', 'narrow') GROUP BY tenant_id`,
-      );
-      const slots = Object.fromEntries(counted.rows.map((row) => [row.tenant_id, row.n]));
-      expect(admissions.filter(({ kind }) => kind === 'admitted')).toHaveLength(6);
-      expect((slots['wide'] ?? 0) + (slots['narrow'] ?? 0)).toBe(6);
-      expect(slots['wide']).toBeLessThanOrEqual(4);
-      expect(slots['narrow']).toBeLessThanOrEqual(3);
-      expect(admissions.filter(({ kind }) => kind === 'held')).toHaveLength(24);
+      // The pool holds ten connections.
+      await Promise.all(Array.from({ length: 8 }, (_, nth) => compete(nth)));
     } finally {
-      await setPlatformLimits(pool, { maxConcurrent: 1000, startRate: undefined });
+      over.abort();
+      await sampling;
+      await setPlatformLimits(pool, { maxConcurrent: 10_000, startRate: undefined });
+    }
+    expect(attempts).toHaveLength(75);
+    expect(new Set(attempts).size).toBe(75);
+    expect(most.all).toBeLessThanOrEqual(globalCap);
+    for (const [tenant, cap] of Object.entries(caps)) {
+      expect({ tenant, isWithin: most[tenant as keyof typeof caps] <= cap }).toEqual({
+        tenant,
+        isWithin: true,
+      });
+    }
+  });
+
+  test('are all used when batches compete, and not one more', async () => {
+    const caps = { left: 4, right: 3 };
+    const tenantIds = await Promise.all(
+      Object.entries(caps).map(([tenant, maxConcurrent]) => makeTenant(pool, tenant, { maxConcurrent })),
+    );
+    for (let n = 0; n < 8; n += 1) for (const tenant of tenantIds) await queueRun(pool, tenant);
+    await setPlatformLimits(pool, { maxConcurrent: (await held()) + 6, startRate: undefined });
+    try {
+      const batches = await Promise.all(
+        Array.from({ length: 8 }, (_, nth) => {
+          const wanted = tenantIds.map((tenantId) => ({ tenantId, runs: 1 + (nth % 3) }));
+          return admitRuns(pool, wanted, docker(...Array.from({ length: 6 }, () => claimTokenHash)));
+        }),
+      );
+      const started = batches.flatMap((batch) => batch.admitted);
+      expect(new Set(started.map(attemptName)).size).toBe(6);
+      expect(started).toHaveLength(6);
+      for (const [tenant, cap] of Object.entries(caps)) {
+        expect(started.filter(({ tenantId }) => tenantId === tenant).length).toBeLessThanOrEqual(cap);
+      }
+    } finally {
+      await setPlatformLimits(pool, { maxConcurrent: 10_000, startRate: undefined });
     }
   });
 
@@ -202,25 +260,66 @@ describe('slots', () => {
     await makeTenant(pool, 'single', { maxConcurrent: 1 });
     const first = await admitted('single');
     const second = await queueRun(pool, 'single');
-    expect((await admit(second)).kind).toBe('held');
-    await requeueRun(pool, first, crashed, null);
-    expect((await admit(second)).kind).toBe('admitted');
-    expect((await admit(first.runId)).kind).toBe('held');
+    const full = /no run/;
+    await expect(admit(pool, 'single', claimTokenHash)).rejects.toThrow(full);
+    await requeueRun(pool, first, crashed, null, 60_000);
+    expect(await admit(pool, 'single', claimTokenHash)).toMatchObject({ runId: second, attempt: 1 });
+    await pool.query('UPDATE workflow_runs SET due_at = now() WHERE id = $1', [first.runId]);
+    await expect(admit(pool, 'single', claimTokenHash)).rejects.toThrow(full);
     await finishRun(pool, { runId: second, attempt: 1 }, crashed, null);
-    expect(await admit(first.runId)).toMatchObject({ kind: 'admitted', attempt: { attempt: 2 } });
+    expect(await admit(pool, 'single', claimTokenHash)).toMatchObject({ runId: first.runId, attempt: 2 });
+  });
+
+  test('go to the oldest runs, in the order in which their tenants are wanted, each with its own claim token', async () => {
+    const [one, other] = [await makeTenant(pool, 'order-a'), await makeTenant(pool, 'order-b')];
+    const runs: RunId[] = [];
+    for (const tenant of [one, one, one, other, other]) runs.push(await queueRun(pool, tenant));
+    const tokens = Array.from({ length: 5 }, newToken);
+    const { admitted: started } = await admitRuns(
+      pool,
+      [
+        { tenantId: other, runs: 2 },
+        { tenantId: one, runs: 2 },
+      ],
+      docker(...tokens.map(hashToken)),
+    );
+    expect(started.map(({ runId }) => runId)).toEqual([runs[3], runs[4], runs[0], runs[1]]);
+    for (const [nth, ref] of started.entries()) {
+      for (const [at, token] of tokens.entries()) {
+        const proof = { kind: 'token', hash: hashToken(token) } as const;
+        expect((await findClaimable(pool, ref, proof)) !== undefined).toBe(at === nth);
+      }
+    }
+  });
+
+  test('go to no run that is postponed, to be canceled, or of a tenant that is paused', async () => {
+    const tenantId = await makeTenant(pool, 'patient');
+    const none = /no run/;
+    const ref = await admitted('patient');
+    await requeueRun(pool, ref, crashed, null, 60_000);
+    await expect(admit(pool, 'patient', claimTokenHash)).rejects.toThrow(none);
+    await pool.query('UPDATE workflow_runs SET due_at = now() WHERE id = $1', [ref.runId]);
+    await setPaused(pool, tenantId, true);
+    await expect(admit(pool, 'patient', claimTokenHash)).rejects.toThrow(none);
+    await setPaused(pool, tenantId, false);
+    expect(await admit(pool, 'patient', claimTokenHash)).toEqual(
+      expect.objectContaining({ ...ref, attempt: 2 }),
+    );
+    await requestCancel(pool, ref.runId);
+    expect(await requeueRun(pool, { ...ref, attempt: 2 }, crashed, null, 0)).toBe(false);
   });
 });
 
 describe('a run', () => {
   test('ends exactly once, whatever races', async () => {
-    await makeTenant(pool, 'races', { maxConcurrent: 1000 });
     for (let round = 0; round < 10; round += 1) {
-      const ref = await admitted('races');
+      await makeTenant(pool, `ends-${round}`);
+      const ref = await admitted(`ends-${round}`);
       const ends = await Promise.all([
         finishRun(pool, ref, success, null),
         finishRun(pool, ref, canceled, null),
         finishRun(pool, ref, crashed, null),
-        requeueRun(pool, ref, crashed, null),
+        requeueRun(pool, ref, crashed, null, 0),
         requestCancel(pool, ref.runId).then(() => false),
       ]);
       expect(ends.filter(Boolean)).toHaveLength(1);
@@ -231,8 +330,8 @@ describe('a run', () => {
     await makeTenant(pool, 'queued');
     const runId = await queueRun(pool, 'queued');
     expect(await requestCancel(pool, runId)).toBe('CANCELED');
-    expect(await admit(runId)).toMatchObject({ kind: 'refused', status: 'CANCELED' });
-    expect(await endQueuedRun(pool, runId, canceled)).toBe(false);
+    await expect(admit(pool, 'queued', claimTokenHash)).rejects.toThrow('no run');
+    expect(await findRun(pool, runId)).toMatchObject({ status: 'CANCELED', reason: 'CANCELED', attempt: 0 });
   });
 
   test('keeps the first stop cause', async () => {
@@ -255,7 +354,7 @@ describe('a run', () => {
 
   test.each([
     ['ends', finishRun, 'FAILED'],
-    ['is made again', requeueRun, 'QUEUED'],
+    ['is made again', requeueNow, 'QUEUED'],
   ] as const)(
     'that %s while its runner reports waits for the report, or the report for it',
     async (name, end, then) => {
@@ -282,27 +381,28 @@ describe('a run', () => {
 
   /** Promise 2, and the state machine as a whole: any order of transitions, each repeated at will. */
   test('once terminal stays as it is, under any sequence of transitions', async () => {
-    await makeTenant(pool, 'model', { maxConcurrent: 100_000 });
     await setPlatformLimits(pool, { maxConcurrent: 100_000, startRate: undefined });
-    const step = fc.constantFrom('admit', 'claim', 'requeue', 'finish', 'cancel', 'fail', 'endQueued');
+    let models = 0;
+    const step = fc.constantFrom('admit', 'claim', 'requeue', 'finish', 'cancel', 'fail');
     await fc.assert(
       fc.asyncProperty(
         fc.array(step, { maxLength: 12 }),
         fc.integer({ min: 1, max: 3 }),
         async (steps, attempt) => {
-          const runId = await queueRun(pool, 'model');
+          const tenantId = await makeTenant(pool, `model-${(models += 1)}`);
+          const runId = await queueRun(pool, tenantId);
           const ref = { runId, attempt };
           let ended: string | undefined;
           for (const name of steps) {
             switch (name) {
               case 'admit':
-                await admit(runId);
+                await admitRuns(pool, [{ tenantId, runs: 1 }], docker(claimTokenHash));
                 break;
               case 'claim':
                 await claimRun(pool, ref, withToken);
                 break;
               case 'requeue':
-                await requeueRun(pool, ref, crashed, null);
+                await requeueRun(pool, ref, crashed, null, 0);
                 break;
               case 'finish':
                 await finishRun(pool, ref, success, null);
@@ -312,9 +412,6 @@ describe('a run', () => {
                 break;
               case 'cancel':
                 await requestCancel(pool, runId);
-                break;
-              case 'endQueued':
-                await endQueuedRun(pool, runId, canceled);
                 break;
             }
             const now = await status(runId);

@@ -7,11 +7,14 @@ const spec = newAttempt({
   deadlineInMs: 60_123,
 });
 const options = { image: 'runner:1', instance: 'main', folder: '/srv/runs/x', security: {} };
+const madeAfter = Date.now();
 const made = containerSpec(spec, options);
+const madeBefore = Date.now();
+const { 'wormhole.dev/deadline': deadline, ...labels } = made.Labels ?? {};
 
 test('a container is named and labelled after its instance and attempt', () => {
   expect(made.name).toBe(`wh-main-${spec.runId}-1`);
-  expect(made.Labels).toEqual({
+  expect(labels).toEqual({
     'app.kubernetes.io/managed-by': 'wormhole',
     'app.kubernetes.io/component': 'run',
     'app.kubernetes.io/instance': 'main',
@@ -20,8 +23,14 @@ test('a container is named and labelled after its instance and attempt', () => {
     'wormhole.dev/tenant-id': 'acme',
     'wormhole.dev/workflow-version-id': spec.workflowVersionId,
     'wormhole.dev/mode': 'cold',
-    'wormhole.dev/deadline': expect.stringMatching(/^[0-9]{13}$/),
   });
+});
+
+// For the watchdog, which knows nothing but the engine and this clock.
+test('a container says when its deadline is, on the clock of its machine', () => {
+  expect(deadline).toMatch(/^[0-9]{13}$/);
+  expect(Number(deadline)).toBeGreaterThanOrEqual(madeAfter + spec.deadlineInMs);
+  expect(Number(deadline)).toBeLessThanOrEqual(madeBefore + spec.deadlineInMs);
 });
 
 test('the environment holds where the gateway is, and nothing else', () => {

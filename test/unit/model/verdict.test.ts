@@ -135,7 +135,8 @@ describe('the verdict on an attempt', () => {
     ['RUNNER_CRASHED', { exit: exited(139) }],
     ['RUNNER_CRASHED', { exit: exited(0) }],
     ['RUNNER_LOST', { exit: exited(0, { kind: 'lost', exitCode: null }) }],
-    ['DEADLINE_EXCEEDED', { exit: exited(137, { at: new Date('2026-01-01T01:00:01Z') }) }],
+    ['DEADLINE_EXCEEDED', { exit: exited(137), deadlineAfterExitMs: -1 }],
+    ['RUNNER_CRASHED', { exit: exited(137), deadlineAfterExitMs: 1 }],
   ])('tells %s apart', (reason, known) => {
     expect(judge(facts(known)).reason).toBe(reason);
   });
