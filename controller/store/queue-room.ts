@@ -8,7 +8,7 @@ const SHARDS = 8;
 /** A queue that is shorter is counted as often as anybody asks. */
 const CHEAP_COUNT = 1_000;
 /** A longer one is counted for about this part of the time at most. */
-const COUNTING_SHARE = 0.05;
+const COUNTING_SHARE = 0.1;
 
 type Limit = Pick<Tenant, 'id' | 'maxQueued'>;
 
@@ -35,16 +35,9 @@ export async function takePlace(db: Queryable, tenant: Limit): Promise<boolean> 
     `INSERT INTO queue_room (tenant_id, shard) SELECT $1, generate_series(0, $2::int - 1) ON CONFLICT DO NOTHING`,
     [tenant.id, SHARDS],
   );
-  // Whoever is refused locks nothing, so that a full queue is not slow to say so.
-  const queued = await measured(() => countQueued(db, tenant.id, tenant.maxQueued));
-  if (queued.value >= tenant.maxQueued) {
-    await db.query(
-      `UPDATE queue_room SET next_count_at = clock_timestamp() + $2::float8 * interval '1 millisecond'
-       WHERE $2::float8 > 0 AND tenant_id = $1`,
-      [tenant.id, restAfter(queued)],
-    );
-    return false;
-  }
+  // Whoever is refused by a short queue locks nothing: it is no sooner told otherwise.
+  const isShort = tenant.maxQueued <= CHEAP_COUNT;
+  if (isShort && (await countQueued(db, tenant.id, tenant.maxQueued)) >= tenant.maxQueued) return false;
   // Once these rows are ours, all others who took a place of this tenant have committed what they inserted.
   await db.query('SELECT FROM queue_room WHERE tenant_id = $1 ORDER BY shard FOR UPDATE', [tenant.id]);
   switch (await look(db, tenant)) {
@@ -83,30 +76,23 @@ async function look(db: Queryable, { id, maxQueued }: Limit): Promise<Room> {
 
 /** Counts the tenant's queue, whose rows here are locked, and takes a place if there is one. */
 async function count(db: Queryable, tenant: Limit): Promise<boolean> {
-  const queued = await measured(() => countQueued(db, tenant.id, tenant.maxQueued));
-  const room = tenant.maxQueued - queued.value;
+  const before = performance.now();
+  const queued = await countQueued(db, tenant.id, tenant.maxQueued);
+  const tookMs = performance.now() - before;
+  const room = tenant.maxQueued - queued;
   await db.query(
     `UPDATE queue_room SET room = ($3::int[])[shard + 1], max_queued = $2,
        next_count_at = clock_timestamp() + $4::float8 * interval '1 millisecond'
      WHERE tenant_id = $1`,
-    [tenant.id, tenant.maxQueued, divided(Math.max(0, room - 1)), restAfter(queued)],
+    [
+      tenant.id,
+      tenant.maxQueued,
+      divided(Math.max(0, room - 1)),
+      queued <= CHEAP_COUNT ? 0 : tookMs / COUNTING_SHARE,
+    ],
   );
   return room > 0;
 }
-
-interface Measured {
-  readonly value: number;
-  readonly tookMs: number;
-}
-
-async function measured(work: () => Promise<number>): Promise<Measured> {
-  const before = performance.now();
-  return { value: await work(), tookMs: performance.now() - before };
-}
-
-/** @returns how long a queue of this length is not counted again, in milliseconds. */
-const restAfter = ({ value, tookMs }: Measured): number =>
-  value <= CHEAP_COUNT ? 0 : tookMs / COUNTING_SHARE;
 
 /** Within this time the pace of a tenant's starts is measured. */
 const PACE_WINDOW_MS = 60_000;
