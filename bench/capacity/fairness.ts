@@ -17,8 +17,8 @@ const OTHERS = 1000;
 /** More slots than tenants, and fewer. */
 const CAPS = [20, 4];
 const TRIES = 15;
-/** How long an attempt holds its slot: slots are given back one after the other. */
-const LIFE_MS = 100;
+/** How long an attempt holds its slot, as a short run in a container does; slots are given back one after the other. */
+const LIFE_MS = 300;
 const PAUSE_MS = 300;
 
 /** What a tenant's only run waited for, while all slots were taken and another tenant had a flood queued. */

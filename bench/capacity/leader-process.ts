@@ -1,15 +1,9 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { Answer, Gate, LeaderOptions, Request, Start } from './messages.ts';
+import type { Answer, Gate, LeaderOptions, Request, Started } from './messages.ts';
 
 const PROGRAM = fileURLToPath(new URL('leader.ts', import.meta.url));
-
-/** What a controller has started, and what its backend took for all it ever started, in milliseconds. */
-export interface Started {
-  readonly starts: readonly Start[];
-  readonly backendMs: number;
-}
 
 /** A controller in a process of its own. */
 export class LeaderProcess implements AsyncDisposable {
@@ -63,8 +57,7 @@ export class LeaderProcess implements AsyncDisposable {
   async starts(count: number): Promise<Started> {
     const answer = this.#answer('starts');
     this.#send({ kind: 'starts', count });
-    const { starts, backendMs } = await answer;
-    return { starts, backendMs };
+    return await answer;
   }
 
   /** @returns what it uses once all garbage is collected, in bytes. */

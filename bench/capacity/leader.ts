@@ -12,6 +12,7 @@ import type { Answer, LeaderOptions, Request, Start } from './messages.ts';
 
 /** No attempt of the benchmark ever claims. */
 const PATIENCE_MS = 3_600_000;
+const US_PER_MS = 1000;
 
 const starts: Start[] = [];
 let asked = Infinity;
@@ -76,7 +77,9 @@ async function lead({
 function tellStarts(): void {
   if (starts.length < asked) return;
   asked = Infinity;
-  say({ kind: 'starts', starts: starts.splice(0), backendMs: backend?.ownMs ?? 0 });
+  const { user, system } = process.cpuUsage();
+  const cpuMs = (user + system) / US_PER_MS;
+  say({ kind: 'starts', starts: starts.splice(0), backendMs: backend?.ownMs ?? 0, cpuMs });
 }
 
 function say(answer: Answer): void {

@@ -26,6 +26,15 @@ export interface Start {
   readonly at: number;
 }
 
+/** What a controller has started since it was asked the last time. */
+export interface Started {
+  readonly starts: readonly Start[];
+  /** What its backend took for all that it ever started, in milliseconds. */
+  readonly backendMs: number;
+  /** The processor time that its process ever used, in milliseconds. */
+  readonly cpuMs: number;
+}
+
 /** What is asked of the process of a controller. */
 export type Request =
   | { readonly kind: 'lead'; readonly options: LeaderOptions }
@@ -39,6 +48,6 @@ export type Request =
 export type Answer =
   | { readonly kind: 'standing-by' }
   | { readonly kind: 'leading' }
-  | { readonly kind: 'starts'; readonly starts: readonly Start[]; readonly backendMs: number }
+  | ({ readonly kind: 'starts' } & Started)
   | { readonly kind: 'memory'; readonly usage: NodeJS.MemoryUsage }
   | { readonly kind: 'failed'; readonly message: string };

@@ -18,6 +18,8 @@ export interface Round {
   readonly perSecond: number;
   /** What the backend itself took for a run, in milliseconds. */
   readonly backendMs: number;
+  /** The processor time that the controller's process took for one, in milliseconds. */
+  readonly cpuMs: number;
   /** From the controller's start until it led and all slots were taken. */
   readonly recoveryMs: number;
 }
@@ -60,10 +62,10 @@ async function makeTemplate(
 async function drain(servers: Servers, place: Place): Promise<Omit<Round, 'queued'>> {
   const from = performance.now();
   await using leader = await servers.lead(place, { maxConcurrent: CAP, gate: { kind: 'closed' } });
-  await leader.starts(CAP);
+  const before = await leader.starts(CAP);
   const recoveryMs = performance.now() - from;
   leader.setGate({ kind: 'open', lifeMs: 0 });
-  const { starts, backendMs } = await leader.starts(LOOKED_AT - CAP);
+  const { starts, backendMs, cpuMs } = await leader.starts(LOOKED_AT - CAP);
   const first = starts[COUNTED.from];
   const last = starts[COUNTED.to];
   if (first === undefined || last === undefined)
@@ -71,7 +73,8 @@ async function drain(servers: Servers, place: Place): Promise<Omit<Round, 'queue
   const seconds = (last.at - first.at) / MS_PER_S;
   return {
     perSecond: (COUNTED.to - COUNTED.from) / seconds,
-    backendMs: backendMs / (starts.length + CAP),
+    backendMs: (backendMs - before.backendMs) / starts.length,
+    cpuMs: (cpuMs - before.cpuMs) / starts.length,
     recoveryMs,
   };
 }
