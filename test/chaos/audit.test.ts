@@ -139,6 +139,25 @@ describe('the audit', () => {
       'WRONG_END',
       { runs: [run({ status: 'FAILED', reason: 'STEP_FAILED' })] },
     ],
+    [
+      'a run that was given up before its claim',
+      'WRONG_END',
+      { runs: [failed], attempts: [attempt({ claimedAt: null })], calls: [] },
+    ],
+    [
+      'a run that was given up because the engine was away',
+      'WRONG_END',
+      {
+        runs: [run({ status: 'FAILED', reason: 'RETRIES_EXHAUSTED' })],
+        attempts: [attempt({ claimedAt: null, reason: 'NODE_LOST' })],
+        calls: [],
+      },
+    ],
+    [
+      'a run that took too long',
+      'WRONG_END',
+      { runs: [run({ status: 'TIMEOUT', reason: 'DEADLINE_EXCEEDED' })] },
+    ],
     ['an attempt without an end', 'WRONG_END', { attempts: [attempt({ endedAt: null })] }],
     [
       'two attempts of a tenant at a time',
@@ -146,7 +165,7 @@ describe('the audit', () => {
       {
         submissions: [submission(), submission({ marker: 'm-2', toldRunIds: new Set(['r2']) })],
         runs: [run(), run({ ...failed, id: 'r2', marker: 'm-2' })],
-        attempts: [attempt(), attempt({ runId: 'r2', createdAt: at(9), claimedAt: null, endedAt: at(12) })],
+        attempts: [attempt(), attempt({ runId: 'r2', createdAt: at(9), claimedAt: at(10), endedAt: at(12) })],
       },
     ],
     ['something that is left', 'LEFT_OVER', { leftovers: ['container wh-1'] }],
@@ -162,7 +181,7 @@ describe('the audit', () => {
   });
 
   test('takes a slot that was given on in the same moment for one slot', () => {
-    const next = attempt({ runId: 'r2', createdAt: at(10), claimedAt: null, endedAt: at(12) });
+    const next = attempt({ runId: 'r2', createdAt: at(10), claimedAt: at(11), endedAt: at(12) });
     const all = facts({
       submissions: [submission(), submission({ marker: 'm-2', toldRunIds: new Set(['r2']) })],
       runs: [run(), run({ ...failed, id: 'r2', marker: 'm-2' })],

@@ -112,8 +112,6 @@ function declared(far: FarService): object {
     maxConcurrent: CAPS.global,
     internalServices: [far.service],
     claimTimeoutMs: 30_000,
-    // More often than a run's container is killed before it has claimed, in all likelihood.
-    retry: { attempts: 6, initialDelayMs: 200, maxDelayMs: 2_000 },
     tenants: [...CAPS.tenants].map(([id, maxConcurrent]) => ({
       ...{ id, maxConcurrent },
       ...(id === FULL_TENANT && { maxQueued: FULL_AT, whenFull: 'wait' }),

@@ -45,6 +45,8 @@ describeWith('an engine of its own', root, () => {
       await expect(made.backend.start(newAttempt())).rejects.toMatchObject({
         reason: 'NODE_LOST',
         retryable: true,
+        // Nothing was decided about the attempt: the same start is repeated until the engine is back.
+        unanswered: true,
       });
       await engine.up();
       // Without live restore the engine stops what it finds alive.

@@ -80,9 +80,10 @@ export class DockerBackend implements Backend {
       await this.#startContainer(attempt.containerId);
       return { ...attempt, state: 'running' };
     } catch (error) {
-      // A container that was there before is not for this call to remove.
-      if (mayRemove) await this.#removeFailed(spec);
-      throw startError(error, what);
+      const failure = startError(error, what);
+      // Not for this call to remove: a container that was there before, or may even run by now.
+      if (mayRemove && !failure.unanswered) await this.#removeFailed(spec);
+      throw failure;
     }
   }
 

@@ -46,10 +46,7 @@ export function startError(error: unknown, what: string): BackendError {
     return new BackendError(
       'NODE_LOST',
       `${what}: the container engine does not answer (${text}); is it running?`,
-      {
-        retryable: true,
-        cause: error,
-      },
+      { retryable: true, unanswered: true, cause: error },
     );
   }
   if (status === null) {

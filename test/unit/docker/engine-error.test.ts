@@ -22,14 +22,20 @@ describe('a failed start', () => {
     [Object.assign(new Error('disk full'), { code: 'ENOSPC', syscall: 'write' }), 'UNSCHEDULABLE', true],
   ])('%s is %s', (error, reason, retryable) => {
     const made = startError(error, 'run r, attempt 1');
-    expect(made).toMatchObject({ code: 'BACKEND_FAILED', reason, retryable });
+    // An engine that refused has decided; one that did not answer is asked again.
+    const unanswered = reason === 'NODE_LOST';
+    expect(made).toMatchObject({ code: 'BACKEND_FAILED', reason, retryable, unanswered });
     expect(made.message).toMatch(/^run r, attempt 1: /);
   });
 
   test('an engine that does not listen is NODE_LOST', async () => {
     const docker = new Dockerode({ socketPath: '/nonexistent/docker.sock', host: undefined });
     const error: unknown = await docker.createContainer({ Image: 'x' }).catch((e: unknown) => e);
-    expect(startError(error, 'run r')).toMatchObject({ reason: 'NODE_LOST', retryable: true });
+    expect(startError(error, 'run r')).toMatchObject({
+      reason: 'NODE_LOST',
+      retryable: true,
+      unanswered: true,
+    });
   });
 
   test('what is classified already stays as it is', () => {
