@@ -25,6 +25,27 @@ test('others on the host cannot get to a run folder, the container can read it w
   expect(await modeOf(join(folder, 'claim-token'))).toBe('444');
 });
 
+test("where others serve the sockets, they are in this process's group, and each run has a folder for either socket", async () => {
+  const { dir } = await newFolders();
+  const egressDir = `${dir}-egress`;
+  const folders = new RunFolders(dir, { egressDir });
+  const spec = newAttempt();
+  const folder = await folders.create(spec, 'token');
+  const egress = folders.egressPathOf(spec) ?? '';
+  expect(await readdir(egress)).toEqual([]);
+  expect(await Promise.all([dir, egressDir, folder, egress].map(modeOf))).toEqual([
+    '750',
+    '750',
+    '775',
+    '775',
+  ]);
+  const orphan = newAttempt();
+  await folders.create(orphan, 'token');
+  expect(await folders.removeOrphans(new Set([attemptName(spec)]), 0)).toEqual([attemptName(orphan)]);
+  await folders.remove(spec);
+  expect(await Promise.all([dir, egressDir].map((one) => readdir(one)))).toEqual([[], []]);
+});
+
 test('making a folder again replaces the token and leaves nothing else', async () => {
   const { folders } = await newFolders();
   const spec = newAttempt();
