@@ -61,6 +61,7 @@ export class WorkloadMetrics {
         (of) => of.paused,
       ],
     ];
+    this.#clear();
   }
 
   /** From now on each reading of the metrics reads PostgreSQL. @returns what ends it. */

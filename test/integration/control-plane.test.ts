@@ -155,6 +155,12 @@ describe('the controller', () => {
     await says(second, 'standing by');
     await ready(second);
     expect(second.lines.join('\n')).not.toContain('taking runs');
+    const [leading, standby] = [await first.metrics(), await second.metrics()];
+    expect(leading.get('wormhole_controller_leading')).toBe(1);
+    expect(leading.get('wormhole_platform_slots_max')).toBe(50);
+    expect(leading.get('wormhole_slot_drift')).toBe(0);
+    expect(standby.get('wormhole_controller_leading')).toBe(0);
+    expect(standby.has('wormhole_platform_slots_max')).toBe(false);
 
     const { exitCode, ms } = await first.terminate();
     expect(exitCode).toBe(0);
@@ -222,6 +228,11 @@ describe('the gateway', () => {
       }),
     );
     expect(unknown).toMatchObject({ status: 409, body: { error: { code: 'CLAIM_REFUSED' } } });
+    const metrics = await gateway.metrics();
+    for (const outcome of ['TOKEN_REFUSED', 'CLAIM_REFUSED']) {
+      const name = `wormhole_gateway_requests_total{request="claim",outcome="${outcome}"}`;
+      expect(metrics.get(name)).toBe(1);
+    }
 
     await relay.close();
     await notReady(gateway, 'PostgreSQL cannot be reached');
@@ -279,6 +290,8 @@ describe('the egress proxy', () => {
       });
       const answer = ask(grant);
       await says(proxy, 'egress allowed');
+      const decisions = 'wormhole_egress_tenant_decisions_total{tenant="acme",verdict="allowed"}';
+      expect((await proxy.metrics()).get(decisions)).toBe(1);
       const ended = proxy.terminate();
       expect(await answer).toBe('late');
       expect(await ended).toMatchObject({ exitCode: 0 });

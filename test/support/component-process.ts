@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { parseSamples } from './telemetry.ts';
 
 const MAIN = join(import.meta.dirname, '../../controller/cli/main.ts');
 const START_TIMEOUT_MS = 30_000;
@@ -70,6 +71,11 @@ export class ComponentProcess implements AsyncDisposable {
   async readiness(): Promise<Readiness> {
     const response = await fetch(`${this.#probes}/readyz`);
     return { status: response.status, ...((await response.json()) as Omit<Readiness, 'status'>) };
+  }
+
+  /** @returns the samples of its metrics, by name and labels as they are written. */
+  async metrics(): Promise<Map<string, number>> {
+    return parseSamples(await (await fetch(`${this.#probes}/metrics`)).text());
   }
 
   /** @returns how it ended after SIGTERM, and how long that took. */
