@@ -1,9 +1,11 @@
 """When a step tries again, and when it must not."""
 
 import socket
+import threading
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -125,6 +127,27 @@ def test_a_far_side_that_the_proxy_cannot_reach_is_tried_again(world: World, url
     assert result["error"]["code"] == "CONNECTION_FAILED"
     assert f"cannot reach {authority}: CONNECT_FAILED" in result["message"]
     assert len(world.egress.seen) == 3
+
+
+def test_a_proxy_that_is_being_started_again_is_waited_for_and_costs_no_try(world: World) -> None:
+    world.http.route("/a", Reply(200, {}))
+    socket_path = Path(world.egress.url.removeprefix("unix:"))
+    away = socket_path.rename(socket_path.with_suffix(".away"))
+    timer = threading.Timer(0.5, away.rename, [socket_path])
+    timer.start()
+    result = world.run(step("a", action("POST", f"{HTTP}/a")))
+    timer.join()
+    assert result == {"status": "SUCCESS"}
+    assert world.last("a")["tries"] == 1
+    assert len(world.http.requests) == 1
+
+
+def test_a_proxy_that_stays_away_is_waited_for_within_the_time_of_the_try(world: World) -> None:
+    Path(world.egress.url.removeprefix("unix:")).unlink()
+    started = time.monotonic()
+    result = world.run(step("a", action("POST", f"{HTTP}/a", timeoutMs=300)))
+    assert result["error"]["code"] == "TIMEOUT"
+    assert time.monotonic() - started < 5
 
 
 def test_the_far_side_cannot_pose_as_the_proxy_within_a_tunnel(world: World) -> None:

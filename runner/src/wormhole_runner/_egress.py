@@ -4,6 +4,7 @@ import asyncio
 
 from ._exceptions import (
     CertificateRefused,
+    ConnectFailed,
     ConnectionFailed,
     EgressDenied,
     MessageInvalid,
@@ -18,6 +19,9 @@ from ._requests import Request
 from ._streams import Address, Streams, close, open_address, start_tls, tls_context
 
 _DENIED = "wormhole-egress-denied"
+_PATIENCE_S = 30.0
+"""How long one try waits for a proxy that does not listen, within its own time."""
+_RETRY_S = 0.1
 
 
 class EgressProxy:
@@ -33,7 +37,7 @@ class EgressProxy:
         Raises `EgressDenied`, `ConnectionFailed`, `TlsFailed`, `ResponseTooLarge` or `ResponseInvalid`.
         """
         try:
-            streams = await open_address(self._address)
+            streams = await self._connect()
             try:
                 if request.endpoint.scheme == "https":
                     return await self._through_tunnel(request, streams, limit)
@@ -48,6 +52,20 @@ class EgressProxy:
             raise ResponseTooLarge(str(error)) from error
         except MessageInvalid as error:
             raise ResponseInvalid(str(error)) from error
+
+    async def _connect(self) -> Streams:
+        """
+        Waits for a proxy that does not listen: nothing was sent yet, and the platform is about to have another, which
+        is no business of the workflow's. Raises `ConnectFailed`.
+        """
+        give_up_at = asyncio.get_running_loop().time() + _PATIENCE_S
+        while True:
+            try:
+                return await open_address(self._address)
+            except ConnectFailed:
+                if asyncio.get_running_loop().time() >= give_up_at:
+                    raise
+            await asyncio.sleep(_RETRY_S)
 
     async def _through_tunnel(self, request: Request, streams: Streams, limit: int) -> Response:
         authority = request.endpoint.authority
