@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { spawn } from 'node:child_process';
 import type { ContainerInspectInfo } from 'dockerode';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { RUN_MOUNT, EGRESS_MOUNT } from '../../controller/backends/docker/container-spec.ts';
 import { LABELS, MANAGED_BY } from '../../controller/model/labels.ts';
 import { until } from '../support/cluster/until.ts';
@@ -13,7 +13,8 @@ import { describeWith } from '../support/requires.ts';
 
 const UP_MS = 240_000;
 const DOWN_MS = 120_000;
-const READY_MS = 60_000;
+const TEST_MS = 180_000;
+const READY_MS = 120_000;
 /** More than the watchdog's grace, and time for the engine. */
 const KILLED_MS = 20_000;
 
@@ -37,6 +38,8 @@ const call = (name: string, path: string, more: object = {}): object => ({
     },
   ],
 });
+
+vi.setConfig({ testTimeout: TEST_MS });
 
 describeWith('deploy/compose', composeStack, ({ engine, stack }) => {
   const { docker } = engine;
