@@ -169,6 +169,58 @@ describe('the environment', () => {
   );
 });
 
+describe('metrics and traces', () => {
+  test('are off unless somebody says where', () => {
+    const off = { metricsAddress: undefined, metricsTenants: 1000, traces: undefined };
+    expect(loadEnvironment({})).toMatchObject(off);
+    expect(loadEnvironment({ WORMHOLE_METRICS_ADDRESS: '::1' })).toMatchObject(off);
+    expect(loadEnvironment({ OTEL_EXPORTER_OTLP_HEADERS: 'a=b' })).toMatchObject(off);
+  });
+
+  test('have a port, on loopback by default', () => {
+    const at = (env: Record<string, string>) => loadEnvironment(env).metricsAddress;
+    expect(at({ WORMHOLE_METRICS_PORT: '9464' })).toEqual({ host: '127.0.0.1', port: 9464 });
+    expect(at({ WORMHOLE_METRICS_PORT: '0', WORMHOLE_METRICS_ADDRESS: '0.0.0.0' })).toEqual({
+      host: '0.0.0.0',
+      port: 0,
+    });
+  });
+
+  test.each([
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' }, 'http://collector:4318/v1/traces'],
+    [{ OTEL_EXPORTER_OTLP_ENDPOINT: 'https://c/otlp/' }, 'https://c/otlp/v1/traces'],
+    [{ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://c/in' }, 'https://c/in'],
+    [
+      { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c', OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://d/in' },
+      'https://d/in',
+    ],
+  ])('%j has traces posted to %s', (env, url) => {
+    expect(loadEnvironment(env).traces).toEqual({ url, headers: {} });
+  });
+
+  test('have headers as OpenTelemetry writes them', () => {
+    const env = {
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://c',
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20abc, x-team = a=b',
+    };
+    expect(loadEnvironment(env).traces?.headers).toEqual({ authorization: 'Bearer abc', 'x-team': 'a=b' });
+  });
+
+  test.each([
+    ['WORMHOLE_METRICS_PORT', '70000'],
+    ['WORMHOLE_METRICS_ADDRESS', 'localhost'],
+    ['WORMHOLE_METRICS_TENANTS', '-1'],
+    ['OTEL_EXPORTER_OTLP_ENDPOINT', 'hunter2:4317'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'hunter2'],
+    ['OTEL_EXPORTER_OTLP_HEADERS', 'a=%hunter2'],
+  ])('refuse %s=%s, and never show a secret', (name, value) => {
+    const { code, message } = refusal(() => loadEnvironment({ [name]: value }));
+    expect(code).toBe('CONFIG_INVALID');
+    expect(message).toContain(name);
+    expect(message).not.toContain('hunter2');
+  });
+});
+
 describe('the section kubernetes', () => {
   const image = `registry.example/wormhole-runner@sha256:${'a'.repeat(64)}`;
 
