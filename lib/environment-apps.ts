@@ -52,6 +52,9 @@ export const environmentApps = (environment: Environment, outdir: string): App[]
           allowImageTag,
           config: wormholeConfig(environment),
           ...environment.controlPlane,
+          ...(environment.metricsNamespace !== undefined && {
+            metricsNamespace: environment.metricsNamespace,
+          }),
           ...(environment.cilium && { reachable: { rules, internalServices } }),
         }),
     ),

@@ -60,6 +60,8 @@ const declaredSchema = z.strictObject({
   kueue: z.strictObject({ queueName: dnsLabelSchema }).exactOptional(),
   /** Whether the cluster has Cilium, and the egress proxy is held to the union of all allowlists. */
   cilium: z.boolean().default(false),
+  /** The namespace that Prometheus runs in: it may read the metrics of every component. */
+  metricsNamespace: dnsLabelSchema.exactOptional(),
   /** A runner of this version does not wait in a pool: see `WarmPool`. */
   pools: z
     .array(z.unknown())

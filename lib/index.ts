@@ -16,6 +16,7 @@ export {
 export { EgressProxy } from './constructs/egress-proxy.ts';
 export { Gateway } from './constructs/gateway.ts';
 export { PlatformNamespace } from './constructs/platform-namespace.ts';
+export { MetricsNetworkPolicy } from './constructs/metrics-network-policy.ts';
 export { PlatformNetworkPolicy } from './constructs/platform-network-policy.ts';
 export type { PlatformScope } from './constructs/platform-scope.ts';
 export {

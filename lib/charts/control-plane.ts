@@ -6,6 +6,7 @@ import { Controller } from '../constructs/controller.ts';
 import { EgressProxyFqdnPolicy } from '../constructs/egress-proxy-fqdn-policy.ts';
 import { EgressProxy } from '../constructs/egress-proxy.ts';
 import { Gateway } from '../constructs/gateway.ts';
+import { MetricsNetworkPolicy } from '../constructs/metrics-network-policy.ts';
 import { PlatformNetworkPolicy } from '../constructs/platform-network-policy.ts';
 import type { PlatformScope } from '../constructs/platform-scope.ts';
 import type { EgressRule, InternalService } from '../egress.ts';
@@ -27,6 +28,11 @@ export interface ControlPlaneChartProps extends PlatformScope {
   /** @default - 2 replicas of 0.25 cores and 512 MiB */
   readonly egressProxy?: ComponentSize;
   /**
+   * The namespace that Prometheus runs in.
+   * @default - nothing in the cluster may read metrics
+   */
+  readonly metricsNamespace?: string;
+  /**
    * What the egress proxy itself is held to, in a cluster with Cilium.
    * @default - it reaches everything
    */
@@ -41,7 +47,7 @@ export class ControlPlaneChart extends Chart {
   /** @throws {InvalidValueError} with every property that is not allowed. */
   constructor(scope: Construct, id: string, props: ControlPlaneChartProps) {
     super(scope, id);
-    const { instance, platformNamespace, image, allowImageTag = false, config, reachable } = props;
+    const { instance, platformNamespace, image, allowImageTag = false, config, reachable, metricsNamespace } = props;
     const { digests } = new ControlPlaneConfig(this, 'config', { instance, platformNamespace, config });
     const component = (configDigest: string, size: ComponentSize | undefined) => ({
       instance,
@@ -52,6 +58,9 @@ export class ControlPlaneChart extends Chart {
       ...(size && { size }),
     });
     new PlatformNetworkPolicy(this, 'network-policy', { instance, platformNamespace });
+    if (metricsNamespace !== undefined) {
+      new MetricsNetworkPolicy(this, 'metrics', { instance, platformNamespace, metricsNamespace });
+    }
     if (reachable)
       new EgressProxyFqdnPolicy(this, 'fqdn-policy', { instance, platformNamespace, ...reachable });
     new Controller(this, 'controller', component(digests.controller, props.controller));

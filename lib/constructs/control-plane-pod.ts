@@ -32,7 +32,8 @@ export interface ComponentPod {
   readonly terminationGracePeriodSeconds: number;
 }
 
-const PROBES_PORT = { name: 'probes', containerPort: 8081, protocol: 'TCP' } as const;
+/** Where a component answers probes, and Prometheus. */
+export const PROBES_PORT = { name: 'probes', containerPort: 8081, protocol: 'TCP' } as const;
 const probe = (path: string, periodSeconds: number, failureThreshold: number): k8s.Probe => ({
   httpGet: { path, port: k8s.IntOrString.fromString(PROBES_PORT.name), scheme: 'HTTP' },
   periodSeconds,

@@ -21,6 +21,15 @@ export const SECRETS = {
     optional: true,
     items: [{ key: 'REDIS_URL', path: 'REDIS_URL' }],
   },
+  /** Where traces go, if anywhere. */
+  traces: {
+    name: 'wormhole-traces',
+    optional: true,
+    items: [
+      { key: 'OTEL_EXPORTER_OTLP_ENDPOINT', path: 'OTEL_EXPORTER_OTLP_ENDPOINT' },
+      { key: 'OTEL_EXPORTER_OTLP_HEADERS', path: 'OTEL_EXPORTER_OTLP_HEADERS' },
+    ],
+  },
   /** The key ring that seals credentials. */
   encryption: {
     name: 'wormhole-encryption',

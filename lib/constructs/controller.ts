@@ -25,7 +25,7 @@ export class Controller extends Construct {
         command: 'controller',
         serviceAccountName: ACCOUNTS.controller,
         apiAccess: true,
-        secrets: [SECRETS.database, SECRETS.logs, SECRETS.queue],
+        secrets: [SECRETS.database, SECRETS.logs, SECRETS.queue, SECRETS.traces],
         // It tells each run whom to trust; only the gateway has the key.
         tls: ['ca.crt'],
         terminationGracePeriodSeconds: TERMINATION_SECONDS,

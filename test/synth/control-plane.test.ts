@@ -223,7 +223,12 @@ describe('the secrets of the control plane', () => {
     const encryption = { name: 'wormhole-encryption', items: item('WORMHOLE_ENCRYPTION_KEYS') };
     const grants = { name: 'wormhole-egress-grants', items: item('WORMHOLE_EGRESS_GRANT_KEY') };
     const local = { name: 'wormhole-local', optional: true, items: item('WORMHOLE_INTERNAL_SERVICES') };
-    expect(secretsOf('controller')).toEqual([database, logs, queue]);
+    const traces = {
+      name: 'wormhole-traces',
+      optional: true,
+      items: [...item('OTEL_EXPORTER_OTLP_ENDPOINT'), ...item('OTEL_EXPORTER_OTLP_HEADERS')],
+    };
+    expect(secretsOf('controller')).toEqual([database, logs, queue, traces]);
     expect(secretsOf('gateway')).toEqual([database, logs, encryption, grants, local]);
     expect(secretsOf('egress-proxy')).toEqual([grants, local]);
   });
@@ -249,6 +254,26 @@ describe('the secrets of the control plane', () => {
 });
 
 describe('the network of the control plane', () => {
+  it('lets the namespace of Prometheus read metrics, where there is one, and nobody else', () => {
+    const policy = named('NetworkPolicy', 'metrics', render({ ...PROPS, metricsNamespace: 'monitoring' }));
+    expect(policy).toMatchObject({
+      spec: {
+        podSelector: { matchLabels: { 'app.kubernetes.io/instance': 'wormhole' } },
+        policyTypes: ['Ingress'],
+        ingress: [
+          {
+            from: [
+              { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'monitoring' } } },
+            ],
+            ports: [{ port: 8081, protocol: 'TCP' }],
+          },
+        ],
+      },
+    });
+    expect(named('NetworkPolicy', 'metrics')).toBeUndefined();
+    expect(() => render({ ...PROPS, metricsNamespace: 'No Name' })).toThrow(InvalidValueError);
+  });
+
   it('lets nothing in by default', () => {
     expect(named('NetworkPolicy', 'deny-ingress')).toMatchObject({
       spec: { podSelector: {}, policyTypes: ['Ingress'] },
