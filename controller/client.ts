@@ -20,12 +20,22 @@ import {
   type ConnectionSummary,
 } from './store/connections.ts';
 import { transaction } from './store/database.ts';
+import { declaredChanges, type Declared, type DeclaredChanges } from './store/declared-changes.ts';
 import { openLogStore } from './store/logs/open.ts';
 import type { LogPage, LogStore } from './store/logs/types.ts';
 import { Notifications, waitForRun, type RunChange } from './store/notifications.ts';
 import { requestCancel } from './store/run-transitions.ts';
 import { findRun, findStatus, listRuns, type RunDetail, type RunSummary } from './store/runs.ts';
-import { getTenant, listTenants, setPaused, upsertTenant, type TenantUsage } from './store/tenants.ts';
+import {
+  declaredTenants,
+  getPlatformLimits,
+  getTenant,
+  listTenants,
+  setPaused,
+  setPlatformLimits,
+  upsertTenant,
+  type TenantUsage,
+} from './store/tenants.ts';
 
 /** Where the platform's servers are. */
 export interface ClientOptions {
@@ -106,6 +116,27 @@ export class Client {
   async applyTenants(tenants: readonly Tenant[]): Promise<void> {
     await transaction(this.#parts.pool, async (db) => {
       for (const tenant of tenants) await upsertTenant(db, tenant);
+    });
+  }
+
+  /**
+   * Brings what is declared into force: tenants and what holds for all of them, all or nothing. Controllers follow at
+   * once. Tenants that are not declared stay as they are, paused ones stay paused.
+   * @param options.dryRun changes nothing.
+   * @returns what it changed, or would.
+   */
+  async applyDeclared(
+    declared: Declared,
+    options: { readonly dryRun?: boolean | undefined } = {},
+  ): Promise<DeclaredChanges> {
+    return await transaction(this.#parts.pool, async (db) => {
+      const tenants = await declaredTenants(db);
+      const changes = declaredChanges(declared, { tenants, limits: await getPlatformLimits(db) });
+      if (options.dryRun === true) return changes;
+      if (changes.platform.length > 0) await setPlatformLimits(db, declared.limits);
+      const written = [...changes.added, ...changes.changed.map(({ tenant }) => tenant)];
+      for (const tenant of written) await upsertTenant(db, tenant);
+      return changes;
     });
   }
 

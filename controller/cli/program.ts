@@ -5,6 +5,7 @@ import { addCancel } from './commands/cancel.ts';
 import { addConnection } from './commands/connection.ts';
 import { addControlPlane } from './commands/control-plane.ts';
 import { addDemo } from './commands/demo.ts';
+import { addDlq } from './commands/dlq.ts';
 import { addDoctor } from './commands/doctor.ts';
 import { addLogs } from './commands/logs.ts';
 import { addLs } from './commands/ls.ts';
@@ -69,7 +70,7 @@ function makeProgram(cli: Cli, run: RunCommand): Command {
     });
   const add = [
     ...[addDemo, addUp, addSubmit, addLs, addShow, addLogs, addCancel, addRerun, addTenants],
-    ...[addConnection, addDoctor, addControlPlane, addSecrets, addPrepareVolumes],
+    ...[addDlq, addConnection, addDoctor, addControlPlane, addSecrets, addPrepareVolumes],
   ];
   add.forEach((addCommand) => addCommand(program, run));
   return program;

@@ -45,7 +45,7 @@ export interface StoredTenant extends Tenant {
   readonly pausedAt: Date | null;
 }
 
-const fromRow = (row: TenantRow): StoredTenant => ({
+const declaredFrom = (row: TenantRow): Tenant => ({
   id: row.tenant_id,
   maxConcurrent: row.max_concurrent,
   maxQueued: row.max_queued,
@@ -56,8 +56,9 @@ const fromRow = (row: TenantRow): StoredTenant => ({
   maxTimeoutMs: row.max_timeout_ms,
   limits: row.limits,
   egress: row.egress,
-  pausedAt: row.paused_at,
 });
+
+const fromRow = (row: TenantRow): StoredTenant => ({ ...declaredFrom(row), pausedAt: row.paused_at });
 
 /** Creates the tenant, or gives it these settings from now on. It stays paused if it is. */
 export async function upsertTenant(db: Queryable, tenant: Tenant): Promise<void> {
@@ -97,7 +98,7 @@ export async function setPaused(db: Queryable, id: TenantId, paused: boolean): P
 const unknownTenant = (id: TenantId): WormholeError =>
   new WormholeError(
     'TENANT_NOT_FOUND',
-    `tenant "${id}" does not exist; declare it in wormhole.yaml under "tenants" and start the platform again`,
+    `tenant "${id}" does not exist; declare it in wormhole.yaml under "tenants" and run "wormhole tenants apply"`,
   );
 
 /** @throws {WormholeError} TENANT_NOT_FOUND. */
@@ -106,6 +107,12 @@ export async function getTenant(db: Queryable, id: TenantId): Promise<StoredTena
   const row = rows[0];
   if (row === undefined) throw unknownTenant(id);
   return fromRow(row);
+}
+
+/** @returns all tenants as they were declared, by id. */
+export async function declaredTenants(db: Queryable): Promise<Tenant[]> {
+  const { rows } = await db.query<TenantRow>(`SELECT ${COLUMNS} FROM tenants ORDER BY tenant_id`);
+  return rows.map(declaredFrom);
 }
 
 /** @returns all tenants by id, each with its usage. */
@@ -147,11 +154,13 @@ export async function setPlatformLimits(db: Queryable, limits: PlatformLimits): 
   ]);
 }
 
-/** @returns the global cap. */
-export async function getGlobalCap(db: Queryable): Promise<number> {
-  const { rows } = await db.query<{ max_concurrent: number }>('SELECT max_concurrent FROM platform');
+/** @returns what holds for all tenants together. */
+export async function getPlatformLimits(db: Queryable): Promise<PlatformLimits> {
+  const { rows } = await db.query<{ max_concurrent: number; start_rate: StartRate | null }>(
+    'SELECT max_concurrent, start_rate FROM platform',
+  );
   const row = rows[0];
   if (row === undefined)
     throw new WormholeError('INTERNAL', 'table "platform" has no row; run the migrations');
-  return row.max_concurrent;
+  return { maxConcurrent: row.max_concurrent, startRate: row.start_rate ?? undefined };
 }

@@ -6,8 +6,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Interrupt } from '../../controller/cli/interrupt.ts';
 import { shortId } from '../../controller/cli/find-run.ts';
 import { connectClient, type Client } from '../../controller/client.ts';
+import { deadLetterOf, DeadLetters } from '../../controller/intake/dead-letters.ts';
 import type { RunId } from '../../controller/model/ids.ts';
 import { tenantSchema } from '../../controller/model/tenant.ts';
+import { openQueueServer } from '../../controller/queue/queue-server.ts';
 import { wormhole, type CliResult } from '../support/cli.ts';
 import { cloneDatabase } from '../support/database.ts';
 
@@ -223,6 +225,154 @@ test('tenants shows caps and use', async () => {
   ]);
   expect((await run(['tenants'])).stdout).toContain('1 of 12');
   await client.cancel(runId);
+});
+
+describe('tenants', () => {
+  afterAll(() => client.applyTenants([acme, globex]));
+
+  test('pause and resume are shown', async () => {
+    expect((await run(['tenants', 'pause', 'acme', '--json'])).json()).toEqual({
+      tenantId: 'acme',
+      paused: true,
+    });
+    expect((await run(['tenants'])).stdout).toContain('(paused)');
+    expect((await run(['tenants', 'resume', 'acme'])).stdout).toContain('resumed');
+    expect((await run(['tenants'])).stdout).not.toContain('(paused)');
+    const nobody = await run(['tenants', 'pause', 'nobody', '--json']);
+    expect(nobody.exitCode).toBe(3);
+    expect(errorOf(nobody).code).toBe('TENANT_NOT_FOUND');
+  });
+
+  const file = (): string => join(folder, 'declared.yaml');
+  const declare = (text: string): void => writeFileSync(file(), text);
+  const acmeIs = async () => (await client.tenants()).find(({ id }) => id === 'acme');
+
+  test('apply brings a changed file into force and tells what that changes, once', async () => {
+    declare(`
+maxConcurrent: 33
+tenants:
+  - { id: acme, maxQueued: 12, weight: 7, startRate: { max: 3 } }
+  - { id: initech }
+`);
+    const dry = await run(['tenants', 'apply', file(), '--dry-run', '--json']);
+    expect(dry.json()).toMatchObject({
+      platform: [{ setting: 'maxConcurrent', to: 33 }],
+      added: [{ id: 'initech' }],
+      changed: [
+        {
+          settings: [
+            { setting: 'weight', from: 1, to: 7 },
+            { setting: 'startRate', to: { max: 3, durationMs: 1000 } },
+          ],
+        },
+      ],
+      unchanged: [],
+      undeclared: ['globex'],
+    });
+    expect(await acmeIs()).toMatchObject({ weight: 1 });
+    await client.setPaused(acme.id, true);
+    const applied = await run(['tenants', 'apply', file()]);
+    expect(applied.stdout).toContain('~ acme: weight 1 → 7');
+    expect(applied.stdout).toContain('1 added, 1 changed, 0 unchanged');
+    const now = await acmeIs();
+    expect(now).toMatchObject({ weight: 7, startRate: { max: 3, durationMs: 1000 } });
+    expect(now?.pausedAt).toBeInstanceOf(Date);
+    await client.setPaused(acme.id, false);
+    const again = await run(['tenants', 'apply', file(), '--json']);
+    expect(again.json()).toMatchObject({
+      platform: [],
+      added: [],
+      changed: [],
+      unchanged: ['acme', 'initech'],
+    });
+  });
+
+  test('apply refuses a file with anything wrong in it as a whole', async () => {
+    declare('tenants:\n  - { id: acme, weight: 9 }\n  - { id: hooli, weight: 0 }\n');
+    const result = await run(['tenants', 'apply', file(), '--json']);
+    expect(result.exitCode).toBe(2);
+    expect(errorOf(result)).toMatchObject({ code: 'CONFIG_INVALID' });
+    expect(errorOf(result).message).toContain('tenants[1].weight');
+    expect(await acmeIs()).toMatchObject({ weight: 7 });
+    expect((await run(['tenants', 'apply', join(folder, 'absent.yaml')])).exitCode).toBe(2);
+  });
+});
+
+describe('submit --wait', () => {
+  test('waits for a place, and exits with 4 when there is none in time', async () => {
+    const args = ['submit', join(folder, 'workflow.json'), '--tenant', 'globex', '--json'];
+    const { runId } = (await run(args)).json() as { runId: RunId };
+    const late = await run([...args, '--wait', '1']);
+    expect(late.exitCode).toBe(4);
+    expect(errorOf(late).code).toBe('QUEUE_FULL');
+    const waiting = run([...args, '--wait', '30']);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await client.cancel(runId);
+    const submittedLate = await waiting;
+    expect(submittedLate.exitCode).toBe(0);
+    await client.cancel((submittedLate.json() as { runId: RunId }).runId);
+  });
+
+  test('is interrupted by Ctrl-C', async () => {
+    const args = ['submit', join(folder, 'workflow.json'), '--tenant', 'globex', '--json'];
+    const { runId } = (await run(args)).json() as { runId: RunId };
+    const interrupt = new Interrupt();
+    const waiting = wormhole([...args, '--wait', '30'], { env, interrupt });
+    setTimeout(() => interrupt.signal('SIGINT'), 300);
+    expect((await waiting).exitCode).toBe(130);
+    await client.cancel(runId);
+  });
+});
+
+describe('dlq', () => {
+  let failed: RunId;
+  let letterId: string;
+  beforeAll(async () => {
+    failed = await submitted('--input', '{"secret": "hunter2"}');
+    await client.cancel(failed);
+    const server = openQueueServer({
+      databaseUrl: database.url,
+      maxConnections: 2,
+      onError: () => undefined,
+    });
+    const deadLetters = new DeadLetters(server);
+    const verdict = {
+      status: 'FAILED',
+      reason: 'RETRIES_EXHAUSTED',
+      message: HOSTILE_NAME,
+      infrastructure: false,
+    } as const;
+    const letter = deadLetterOf({ runId: failed, tenantId: acme.id, attempt: 3, verdict, final: true })!;
+    await deadLetters.add(letter);
+    letterId = letter.id;
+    await deadLetters.close();
+    await server.close();
+  });
+
+  test('ls and show tell why, for people and programs, by tenant, without the payload', async () => {
+    expect((await run(['dlq', 'ls', '--tenant', 'acme', '--json'])).json()).toMatchObject([
+      { id: letterId, runId: failed, code: 'RETRIES_EXHAUSTED' },
+    ]);
+    expect((await run(['dlq', 'ls', '--tenant', 'globex', '--json'])).json()).toEqual([]);
+    expect((await run(['dlq', 'show', letterId, '--json'])).json()).toMatchObject({ attempts: 3 });
+    for (const args of [['ls'], ['show', letterId]]) {
+      const { stdout } = await run(['dlq', ...args]);
+      expect(stdout).toContain('RETRIES_EXHAUSTED');
+      expect(stdout).not.toContain('hunter2');
+      expect(stdout.replaceAll('\n', '')).not.toMatch(/[\p{Cc}\u202e]/u);
+    }
+  });
+
+  test('retry makes a new run of it, and the letter is gone', async () => {
+    const [retried] = (await run(['dlq', 'retry', letterId, '--json'])).json() as { runId: RunId }[];
+    expect(await client.run(retried!.runId)).toMatchObject({ rerunOf: failed, input: { secret: 'hunter2' } });
+    await client.cancel(retried!.runId);
+    for (const command of ['show', 'retry', 'drop']) {
+      const gone = await run(['dlq', command, letterId, '--json']);
+      expect(gone.exitCode).toBe(3);
+      expect(errorOf(gone).code).toBe('DEAD_LETTER_NOT_FOUND');
+    }
+  });
 });
 
 describe('connection', () => {
