@@ -29,6 +29,8 @@ export interface Violation {
 
 /** How an attempt ends whose container is killed. */
 const KILLED: ReadonlySet<string | null> = new Set<Reason>(['RUNNER_CRASHED', 'RUNNER_LOST']);
+/** And one whose gateway is, again and again. */
+const UNCLAIMED: ReadonlySet<string | null> = new Set<Reason>(['CLAIM_TIMEOUT']);
 /** Between the far side's clock reading and PostgreSQL's, on a machine under load. */
 const TOLERANCE_MICROS = 2_000_000;
 
@@ -114,7 +116,9 @@ function endedOnce(submission: Submission, { run, attempts }: Story): Violation[
 
 /** Killed after its claim, or each time: whatever else happens to an attempt before its claim is followed by another one. */
 function wasKilled({ reason }: RunFact, attempts: readonly AttemptFact[]): boolean {
-  if (reason === 'RETRIES_EXHAUSTED') return attempts.every((attempt) => KILLED.has(attempt.reason));
+  if (reason === 'RETRIES_EXHAUSTED') {
+    return attempts.every((attempt) => KILLED.has(attempt.reason) || UNCLAIMED.has(attempt.reason));
+  }
   return KILLED.has(reason) && typeof attempts.at(-1)?.claimedAt === 'number';
 }
 

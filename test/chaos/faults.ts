@@ -33,6 +33,8 @@ export interface FaultsOptions {
 /** Does each kind of fault, and sees to it that what was killed comes back. */
 export class Faults {
   readonly frozen: Frozen[] = [];
+  /** `<run>-<attempt>` of the containers that were killed. */
+  readonly killed = new Set<string>();
   readonly #options: FaultsOptions;
   readonly #down = new Set<'postgres' | 'redis' | 'engine'>();
   readonly #hurry = new AbortController();
@@ -53,7 +55,7 @@ export class Faults {
   }
 
   async #strike(kind: FaultKind): Promise<boolean> {
-    const { world, random, onFlush } = this.#options;
+    const { world, random, sampler, onFlush } = this.#options;
     const { controllers, redis, engine, postgres } = world;
     switch (kind) {
       case 'run-container':
@@ -92,6 +94,7 @@ export class Faults {
           () => engine.up({ liveRestore: true }),
         );
       case 'engine-and-containers':
+        for (const { attempt } of sampler.live) this.killed.add(attempt);
         // Started without live restore, an engine ends what it finds alive.
         return await this.#outage(
           'engine',
@@ -110,10 +113,13 @@ export class Faults {
 
   async #killContainer(): Promise<boolean> {
     const { random, sampler, world } = this.#options;
-    const id = random.pick(sampler.liveContainers);
-    if (id === undefined) return false;
-    const { State } = await within(CALL_MS, 'inspecting', world.engine.docker.getContainer(id).inspect());
-    return State.Running && State.Pid > 0 && killProcess(State.Pid);
+    const one = random.pick(sampler.live);
+    if (one === undefined) return false;
+    const container = world.engine.docker.getContainer(one.containerId);
+    const { State } = await within(CALL_MS, 'inspecting', container.inspect());
+    if (!State.Running || State.Pid === 0 || !killProcess(State.Pid)) return false;
+    this.killed.add(one.attempt);
+    return true;
   }
 
   async #query<T>(text: string): Promise<T[]> {

@@ -27,6 +27,7 @@ export function auditLine(report: ChaosReport): Readonly<Record<string, unknown>
       canceled: count('CANCELED'),
       timeout: count('TIMEOUT'),
     },
+    failed_unkilled: report.failedUnkilled,
     ...{ attempts: facts.attempts.length, claimed, calls: facts.calls.length },
     ...{ duplicates: journal.duplicates, resent_after_flush: journal.resent },
     ...{ samples: report.samples, peak_slots: peak.slots, peak_containers: peak.containers },

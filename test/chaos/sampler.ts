@@ -23,7 +23,8 @@ interface Slot {
   readonly tenant: string;
   readonly attempt: string;
 }
-interface Live extends Slot {
+/** A container that runs. */
+export interface Live extends Slot {
   readonly containerId: string;
   readonly runId: string;
 }
@@ -49,9 +50,9 @@ export class Sampler {
     return this.#queued;
   }
 
-  /** Ids of the containers that were running at the last look. */
-  get liveContainers(): readonly string[] {
-    return this.#live.map(({ containerId }) => containerId);
+  /** The containers that were running at the last look. */
+  get live(): readonly Live[] {
+    return this.#live;
   }
 
   /** Looks until the signal aborts. */

@@ -51,6 +51,8 @@ export interface ChaosReport {
   readonly kills: number;
   readonly facts: Facts;
   readonly journal: Journal;
+  /** Runs that failed although nobody killed their last container: they lost what they talk to, or their claim's answer. */
+  readonly failedUnkilled: number;
   readonly takeOversMs: readonly number[];
   readonly samples: number;
   readonly peak: Sampler['peak'];
@@ -146,6 +148,9 @@ async function run(world: World, stack: AsyncDisposableStack, options: ChaosOpti
   return {
     ...{ seed, seconds, faults: counts, facts, journal, violations },
     kills: [...counts].reduce((sum, [kind, count]) => sum + (isKill(kind) ? count : 0), 0),
+    failedUnkilled: facts.runs.filter(
+      ({ id, attempt, status }) => status === 'FAILED' && !faults.killed.has(`${id}-${attempt}`),
+    ).length,
     takeOversMs: world.controllers.takeOversMs,
     ...{ samples: sampler.samples, peak: sampler.peak },
     logs: violations.length === 0 ? null : await keepLogs(world, seed, facts),

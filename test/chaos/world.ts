@@ -111,7 +111,6 @@ function declared(far: FarService): object {
     instance: INSTANCE,
     maxConcurrent: CAPS.global,
     internalServices: [far.service],
-    claimTimeoutMs: 30_000,
     tenants: [...CAPS.tenants].map(([id, maxConcurrent]) => ({
       ...{ id, maxConcurrent },
       ...(id === FULL_TENANT && { maxQueued: FULL_AT, whenFull: 'wait' }),
