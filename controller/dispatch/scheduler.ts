@@ -36,7 +36,10 @@ interface Share {
   due: number;
   /** When a postponed run of it is due; infinite: none is postponed. */
   dueAtMs: number;
-  /** Grows by 1/weight with every start: among tenants with as many slots the one that lags behind is next. */
+  /**
+   * Grows by 1/weight with every start: among tenants with as many slots the one that lags behind is next. While it can
+   * start nothing it grows with the others': absence earns nothing.
+   */
   servedTo: number;
 }
 
@@ -63,7 +66,7 @@ export class Scheduler {
   #platform: Omit<Demand, 'tenants'> = { maxConcurrent: 0, startRate: undefined, slots: 0, starting: 0 };
   #slots = 0;
   #starting = 0;
-  /** How far the tenant that was served last had been served. Who comes back starts here: absence earns nothing. */
+  /** How far anybody had been served who got a turn. Who comes back starts here. */
   #servedTo = 0;
 
   /**
@@ -98,7 +101,11 @@ export class Scheduler {
 
   /** Starts that a leader before made, so that rates hold across a change of lead. */
   remember(starts: Iterable<{ readonly tenantId: TenantId; readonly atMs: number }>): void {
-    for (const { tenantId, atMs } of starts) this.#log(tenantId, atMs);
+    for (const { tenantId, atMs } of starts) {
+      this.#platformStarts.started(atMs);
+      // Also of a tenant without work: it may have some soon.
+      this.#startsOf(tenantId).started(atMs);
+    }
   }
 
   /** @returns whose runs are to be started now, in this order, at most `atMost` of them; counted as started. */
@@ -187,20 +194,38 @@ export class Scheduler {
     if (this.#platformWaitMs(nowMs) > 0) return undefined;
     const first = new Map<Priority, Share>();
     for (const share of this.#tenants.values()) {
-      if (share.due === 0 || this.#tenantWaitMs(share, nowMs) > 0) continue;
+      if (share.due === 0 || this.#tenantWaitMs(share, nowMs) > 0) {
+        share.servedTo = Math.max(share.servedTo, this.#servedTo);
+        continue;
+      }
       const { priority } = share.demand;
       const rival = first.get(priority);
       if (rival === undefined || isBefore(share, rival)) first.set(priority, share);
     }
     const waiting = PRIORITIES.filter((priority) => first.has(priority));
-    const overdue = waiting.find((priority) => (this.#passedOver.get(priority) ?? 0) >= PASSED_OVER_AT_MOST);
-    const served = overdue ?? waiting[0];
+    const served = this.#overdueOf(waiting) ?? waiting[0];
     if (served === undefined) return undefined;
     for (const priority of PRIORITIES) {
       const passedOver = waiting.includes(priority) && priority !== served;
       this.#passedOver.set(priority, passedOver ? (this.#passedOver.get(priority) ?? 0) + 1 : 0);
     }
     return first.get(served);
+  }
+
+  /**
+   * @param waiting classes that could start a run, highest first.
+   * @returns the one whose turn it is although a higher one waits, too: the longest passed over. Its turn comes early enough
+   *   for those below it.
+   */
+  #overdueOf(waiting: readonly Priority[]): Priority | undefined {
+    let [overdue, longest]: [Priority | undefined, number] = [undefined, -1];
+    for (const [above, priority] of waiting.entries()) {
+      const below = waiting.length - 1 - above;
+      const passedOver = this.#passedOver.get(priority) ?? 0;
+      if (passedOver < PASSED_OVER_AT_MOST - below || passedOver <= longest) continue;
+      [overdue, longest] = [priority, passedOver];
+    }
+    return overdue;
   }
 
   #serve(share: Share, nowMs: number): void {
@@ -221,9 +246,13 @@ export class Scheduler {
       this.#tenantStarts.delete(tenantId);
       return;
     }
+    this.#startsOf(tenantId).started(atMs);
+  }
+
+  #startsOf(tenantId: TenantId): StartLog {
     const starts = this.#tenantStarts.get(tenantId) ?? new StartLog();
     this.#tenantStarts.set(tenantId, starts);
-    starts.started(atMs);
+    return starts;
   }
 }
 
