@@ -58,6 +58,8 @@ const DEADLINE_GRACE_MS = 0;
 /** How long a container may live on after the runner gave its result. */
 const EXIT_GRACE_MS = 3_000;
 const STOP_RETRY_MS = 1_000;
+/** The end of a container that was stopped is observed within this time, or else looked up. */
+const OBSERVED_MS = 2_000;
 /** A start that nobody answered is repeated after this long. */
 const START_RETRY_MS = 1_000;
 /** What could not be read or recorded is tried again after this long. */
@@ -269,26 +271,36 @@ export class Supervisor {
     }
   }
 
-  /** Ends the container, again and again until it has ended: the engine may be away for a while. */
+  /**
+   * Ends the container, again and again until it has ended: the engine may be away for a while. An end that nobody
+   * observes, of a container that vanished meanwhile, is looked up.
+   */
   async #stop(
     ref: TenantAttempt,
     cause: StopCause | null,
     graceMs: number,
     over: AbortSignal,
   ): Promise<void> {
-    const { store, backend, clock, log } = this.#options;
-    while (!over.aborted) {
+    const { store, backend, ends, clock, log } = this.#options;
+    const isOver = (): boolean => over.aborted;
+    const pause = (ms: number): Promise<void> => clock.sleep(ms, over).catch(() => undefined);
+    while (!isOver()) {
       try {
         // Nothing stands when the attempt has ended, or was claimed just before its claim timed out.
         if (cause !== null && (await store.recordStopCause(ref, cause)) === null) return;
         await backend.stop(ref, { graceMs });
+        await pause(graceMs + OBSERVED_MS);
+        if (isOver()) return;
+        const container = await backend.find(ref);
+        if (container !== undefined && container.exit === undefined) continue;
+        ends.ended(ref, container?.exit ?? lostAt(clock.date()));
         return;
       } catch (error) {
         log.warn(
           { runId: ref.runId, attempt: ref.attempt, cause, error: messageOf(error) },
           'could not stop a container; trying again',
         );
-        await clock.sleep(STOP_RETRY_MS, over).catch(() => undefined);
+        await pause(STOP_RETRY_MS);
       }
     }
   }
