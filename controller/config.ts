@@ -204,6 +204,8 @@ export interface Environment {
 
 /** Everything that the platform is configured with. */
 export interface PlatformConfig extends Environment {
+  /** The declared file; null: there is none. */
+  readonly declaredFile: string | null;
   /** Two platforms on one container engine differ in this name; it labels every container. */
   readonly instance: string;
   /** Runs in STARTING or RUNNING at once, of all tenants together. */
@@ -301,6 +303,7 @@ export function loadConfig(source: ConfigSource = {}): PlatformConfig {
   }
   return {
     ...{ ...environment, ...declared },
+    declaredFile: declaredFile(source.file),
     startRate: declared.startRate,
     internalServices,
     kubernetes,
@@ -308,9 +311,23 @@ export function loadConfig(source: ConfigSource = {}): PlatformConfig {
   };
 }
 
-function readDeclared(file: string | undefined): z.infer<typeof declaredSchema> {
+/** What of the declared file may change while a controller leads: the rest takes a restart. */
+export type LiveSettings = Pick<PlatformConfig, 'tenants' | 'maxConcurrent' | 'startRate'>;
+
+/** Reads it again. @throws {WormholeError} CONFIG_INVALID, naming what is wrong. */
+export function readLiveSettings(path: string): LiveSettings {
+  const { tenants, maxConcurrent, startRate } = readDeclared(path);
+  return { tenants, maxConcurrent, startRate };
+}
+
+function declaredFile(file: string | undefined): string | null {
   const path = resolve(file ?? DEFAULT_CONFIG_FILE);
-  if (file === undefined && !existsSync(path)) return declaredSchema.parse({});
+  return file === undefined && !existsSync(path) ? null : path;
+}
+
+function readDeclared(file: string | undefined): z.infer<typeof declaredSchema> {
+  const path = declaredFile(file);
+  if (path === null) return declaredSchema.parse({});
   let document: unknown;
   try {
     const text = readFileSync(path, 'utf8');

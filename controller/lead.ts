@@ -5,16 +5,15 @@ import type { PlatformConfig } from './config.ts';
 import { Controller } from './dispatch/controller.ts';
 import { Leadership } from './dispatch/leadership.ts';
 import { messageOf, WormholeError } from './errors.ts';
+import { followSettings } from './live-settings.ts';
 import { deadLetterOf, DeadLetters, type EndedAttempt } from './intake/dead-letters.ts';
 import { Intake } from './intake/intake.ts';
 import { openQueueServer, type QueueServer } from './queue/queue-server.ts';
 import { postgresDispatchStore } from './store/dispatch-store.ts';
-import { transaction } from './store/database.ts';
 import { openLogStore } from './store/logs/open.ts';
 import type { LogStore } from './store/logs/types.ts';
 import { migrate } from './store/migrate.ts';
 import { Notifications } from './store/notifications.ts';
-import { setPlatformLimits, upsertTenant } from './store/tenants.ts';
 import type { ControllerTelemetry } from './telemetry/controller-telemetry.ts';
 
 export interface LeadOptions {
@@ -109,9 +108,11 @@ export async function takeLead(options: LeadOptions): Promise<Lead> {
     log: (message) => log.warn(message),
   });
   opened.defer(() => logs.close());
-  await setPlatformLimits(pool, config);
-  await transaction(pool, async (db) => {
-    for (const tenant of config.tenants) await upsertTenant(db, tenant);
+  const following = new AbortController();
+  const { followed } = await followSettings(pool, config, { log, signal: following.signal });
+  opened.defer(async () => {
+    following.abort();
+    await followed;
   });
 
   const parts = { pool, notifications, server, logs };

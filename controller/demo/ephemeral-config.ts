@@ -13,6 +13,7 @@ export const ephemeralConfig = (
 ): PlatformConfig => ({
   ...environment,
   ...declared,
+  declaredFile: null,
   instance: folder.instance,
   startRate: undefined,
   logRetentionDays: 1,

@@ -3,7 +3,7 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { k8s } from '../../imports/k8s.ts';
 import { checked } from '../checked.ts';
-import { digestOf, digestOfText } from '../digest.ts';
+import { digestOf } from '../digest.ts';
 import { COMPONENTS, componentLabels } from '../labels.ts';
 import { CONFIG_MAP } from '../platform-names.ts';
 import { platformScope, type PlatformScope } from './platform-scope.ts';
@@ -18,7 +18,7 @@ const CONFIG_CHARACTERS = 1_000_000;
 
 const propsSchema = z.strictObject({ ...platformScope, config: z.string().min(1).max(CONFIG_CHARACTERS) });
 
-/** What the gateway and the egress proxy read of it. The controller reads all. */
+/** What the gateway and the egress proxy read of it. */
 const READ = {
   gateway: [
     ['internalServices'],
@@ -30,6 +30,9 @@ const READ = {
   egressProxy: [['internalServices'], ['kubernetes', 'egressProxy']],
 } as const;
 
+/** What the controller reads again and again: a change of it takes no other pod. */
+const LIVE: ReadonlySet<string> = new Set(['tenants', 'maxConcurrent', 'startRate']);
+
 const valueAt = (value: unknown, path: readonly string[]): unknown =>
   path.reduce<unknown>(
     (inner, key) =>
@@ -39,11 +42,14 @@ const valueAt = (value: unknown, path: readonly string[]): unknown =>
     value,
   );
 
+const withoutLive = (declared: unknown): unknown =>
+  Object.fromEntries(Object.entries(declared ?? {}).filter(([key]) => !LIVE.has(key)));
+
 /** What the control plane is configured with: `wormhole.yaml` in the ConfigMap `wormhole-config`. */
 export class ControlPlaneConfig extends Construct {
   /**
-   * SHA-256 of what each component reads of it. Pods that carry it are replaced when that changes, and only then: a
-   * new tenant must not cut the requests that go through the egress proxy.
+   * SHA-256 of what each component reads of it when it starts. Pods that carry it are replaced when that changes, and only then:
+   * a new tenant must not cut the requests that go through the egress proxy.
    */
   readonly digests: Readonly<Record<'controller' | 'gateway' | 'egressProxy', string>>;
 
@@ -55,7 +61,7 @@ export class ControlPlaneConfig extends Construct {
     const digestOfPaths = (paths: readonly (readonly string[])[]): string =>
       digestOf(paths.map((path) => valueAt(declared, path)));
     this.digests = {
-      controller: digestOfText(config),
+      controller: digestOf(withoutLive(declared)),
       gateway: digestOfPaths(READ.gateway),
       egressProxy: digestOfPaths(READ.egressProxy),
     };

@@ -89,7 +89,9 @@ describe('ControlPlaneChart', () => {
     };
     for (const digest of before) expect(digest).toMatch(/^[0-9a-f]{64}$/);
     expect(replaced({})).toEqual([]);
-    expect(replaced({ tenants: [{ id: 'acme' }, { id: 'globex' }] })).toEqual(['controller']);
+    // The controller takes these over while it leads.
+    expect(replaced({ tenants: [{ id: 'acme' }, { id: 'globex' }] })).toEqual([]);
+    expect(replaced({ maxConcurrent: 60, startRate: { max: 5 } })).toEqual([]);
     expect(replaced({ images: { ...base.images, runner: 'runner:2' } })).toEqual(['controller']);
     expect(replaced({ tenantNamespacePrefix: 'run' })).toEqual(['controller', 'gateway']);
     const internalServices = [{ host: 'crm.example', port: 80, address: '10.0.0.1', targetPort: 80 }];
@@ -262,9 +264,7 @@ describe('the network of the control plane', () => {
         policyTypes: ['Ingress'],
         ingress: [
           {
-            from: [
-              { namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'monitoring' } } },
-            ],
+            from: [{ namespaceSelector: { matchLabels: { 'kubernetes.io/metadata.name': 'monitoring' } } }],
             ports: [{ port: 8081, protocol: 'TCP' }],
           },
         ],
