@@ -47,7 +47,15 @@ export class ControlPlaneChart extends Chart {
   /** @throws {InvalidValueError} with every property that is not allowed. */
   constructor(scope: Construct, id: string, props: ControlPlaneChartProps) {
     super(scope, id);
-    const { instance, platformNamespace, image, allowImageTag = false, config, reachable, metricsNamespace } = props;
+    const {
+      instance,
+      platformNamespace,
+      image,
+      allowImageTag = false,
+      config,
+      reachable,
+      metricsNamespace,
+    } = props;
     const { digests } = new ControlPlaneConfig(this, 'config', { instance, platformNamespace, config });
     const component = (configDigest: string, size: ComponentSize | undefined) => ({
       instance,
