@@ -15,7 +15,7 @@ import type { DispatchStore } from './store.ts';
 
 /** Told of what happens to attempts. None of it may throw. */
 export interface SupervisorObserver {
-  /** It was not started, or ended before its claim, for this reason. */
+  /** It was not started, for this reason. */
   readonly refused: (attempt: StartedAttempt, reason: Reason) => void;
   /** Its payload was handed out. */
   readonly claimed: (attempt: StartedAttempt) => void;
@@ -331,8 +331,7 @@ export class Supervisor {
       const { runId, attempt, tenantId } = started;
       const { status, reason, message } = last;
       log.info({ runId, attempt, tenantId, status, reason, message, sequel: sequel.kind }, 'attempt ended');
-      if (exit !== null && !live.claimed && verdict.reason !== null)
-        observer.refused(started, verdict.reason);
+      if (exit !== null && wasRefused(verdict, exit)) observer.refused(started, verdict.reason);
       observer.ended({ ...started, verdict: last, claimed: live.claimed, final: sequel.kind === 'end' });
       break;
     }
