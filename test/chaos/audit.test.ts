@@ -48,6 +48,13 @@ const facts = (more: Partial<Facts> = {}): Facts => ({
 const second = attempt({ number: 2, createdAt: at(11), claimedAt: at(12), endedAt: at(20) });
 const failed = run({ status: 'FAILED', reason: 'RUNNER_CRASHED', message: 'killed' });
 
+const exhausted = attempt({ ...second, claimedAt: null, reason: 'RETRIES_EXHAUSTED' });
+const givenUp = (last: string): RunFact =>
+  run({
+    ...{ status: 'FAILED', reason: 'RETRIES_EXHAUSTED', attempt: 2 },
+    message: `all 2 attempts failed; the last with ${last}: why`,
+  });
+
 describe('the audit', () => {
   test.each<[string, Partial<Facts>]>([
     ['a run that succeeded', {}],
@@ -81,6 +88,14 @@ describe('the audit', () => {
       {
         calls: [call('begin'), call('work'), call('work', { at: date(16) })],
         frozen: [{ from: date(3), to: date(15) }],
+      },
+    ],
+    [
+      'a run that was killed before each claim',
+      {
+        runs: [givenUp('RUNNER_LOST')],
+        attempts: [attempt({ claimedAt: null, reason: 'RUNNER_CRASHED' }), exhausted],
+        calls: [],
       },
     ],
     ['a letter for a run that was given up', { runs: [failed], deadLetters: ['r1'], calls: [] }],
@@ -148,8 +163,8 @@ describe('the audit', () => {
       'a run that was given up because the engine was away',
       'WRONG_END',
       {
-        runs: [run({ status: 'FAILED', reason: 'RETRIES_EXHAUSTED' })],
-        attempts: [attempt({ claimedAt: null, reason: 'NODE_LOST' })],
+        runs: [givenUp('RUNNER_CRASHED')],
+        attempts: [attempt({ claimedAt: null, reason: 'NODE_LOST' }), exhausted],
         calls: [],
       },
     ],

@@ -115,11 +115,13 @@ function endedOnce(submission: Submission, { run, attempts }: Story): Violation[
 }
 
 /** Killed after its claim, or each time: whatever else happens to an attempt before its claim is followed by another one. */
-function wasKilled({ reason }: RunFact, attempts: readonly AttemptFact[]): boolean {
-  if (reason === 'RETRIES_EXHAUSTED') {
-    return attempts.every((attempt) => KILLED.has(attempt.reason) || UNCLAIMED.has(attempt.reason));
-  }
-  return KILLED.has(reason) && typeof attempts.at(-1)?.claimedAt === 'number';
+function wasKilled({ reason, message }: RunFact, attempts: readonly AttemptFact[]): boolean {
+  if (reason !== 'RETRIES_EXHAUSTED')
+    return KILLED.has(reason) && typeof attempts.at(-1)?.claimedAt === 'number';
+  // Of the last attempt the record has that it was the last, and in words how it ended.
+  const [, last = ''] = /the last with (\w+)/.exec(message ?? '') ?? [];
+  const each = [...attempts.slice(0, -1).map((attempt) => attempt.reason), last];
+  return each.every((one) => KILLED.has(one) || UNCLAIMED.has(one));
 }
 
 function executedOnce(submission: Submission, { run, attempts, calls }: Story, facts: Facts): Violation[] {
