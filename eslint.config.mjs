@@ -24,7 +24,7 @@ const folderRules = [
 ];
 
 export default tseslint.config(
-  { ignores: ['dist/', 'imports/', 'node_modules/', 'coverage/', '**/.venv/', 'runner/'] },
+  { ignores: ['build/', 'dist/', 'imports/', 'node_modules/', 'coverage/', '**/.venv/', 'runner/'] },
   js.configs.recommended,
   {
     files: ['**/*.ts'],

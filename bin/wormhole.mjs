@@ -2,13 +2,19 @@
 // Runs on Node 20 with nothing installed: installs what is missing, then hands over to the CLI on Node 24.
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
-import { ensureDependencies, node24, PROJECT } from '../scripts/bootstrap.mjs';
-
 /** As for every error of the CLI that says "not installed or not running". */
 const EXIT_UNAVAILABLE = 5;
 
+let node24, PROJECT;
 try {
-  await ensureDependencies();
+  const bootstrap = await import('../scripts/bootstrap.mjs').catch((cause) => {
+    if (cause.code !== 'ERR_MODULE_NOT_FOUND') throw cause;
+    throw new Error('this package is the producer library; the command runs from a checkout of the project', {
+      cause,
+    });
+  });
+  ({ node24, PROJECT } = bootstrap);
+  await bootstrap.ensureDependencies();
 } catch (error) {
   console.error(`wormhole: ${error.message}`);
   process.exit(EXIT_UNAVAILABLE);

@@ -44,8 +44,11 @@ export interface ClientOptions {
   readonly redisUrl?: string | undefined;
   /** The logs' MongoDB; unset: they are in PostgreSQL. */
   readonly mongodbUrl?: string | undefined;
-  /** The key ring that seals connections, as text: `id:base64`, the primary first. */
-  readonly encryptionKeys: string;
+  /**
+   * The key ring that seals connections, as text: `id:base64`, the primary first.
+   * @default - none: this client stores no connections
+   */
+  readonly encryptionKeys?: string | undefined;
   /** Told of lost connections, which are made again. @default - nothing is told */
   readonly onError?: (error: Error) => void;
 }
@@ -69,7 +72,7 @@ export async function connectClient(options: ClientOptions): Promise<Client> {
       notifications,
       server,
       logs,
-      keys: KeyRing.parse(options.encryptionKeys),
+      keys: options.encryptionKeys === undefined ? undefined : KeyRing.parse(options.encryptionKeys),
     });
     client.onClose(async () => {
       await logs.close();
@@ -91,7 +94,8 @@ export interface ClientParts {
   readonly notifications: Notifications;
   readonly server: QueueServer;
   readonly logs: LogStore;
-  readonly keys: KeyRing;
+  /** Undefined: connections cannot be stored. */
+  readonly keys: KeyRing | undefined;
 }
 
 /** The producer library: tenants, connections, and runs from submission to their logs. */
@@ -155,7 +159,8 @@ export class Client {
 
   /**
    * Stores credentials, encrypted, under a key that the tenant's workflows name.
-   * @throws {WormholeError} TENANT_NOT_FOUND; PAYLOAD_INVALID for credentials that are none, without their values.
+   * @throws {WormholeError} TENANT_NOT_FOUND; ENCRYPTION_KEY_INVALID; PAYLOAD_INVALID for credentials that are none, without
+   *   their values.
    */
   async putConnection(tenantId: TenantId, key: string, credentials: StoredCredentials): Promise<void> {
     if (!workflowKeySchema.safeParse(key).success) {
@@ -174,7 +179,14 @@ export class Client {
       );
     }
     await getTenant(this.#parts.pool, tenantId);
-    const sealed = sealCredentials(this.#parts.keys, { tenantId, key }, parsed.data);
+    const { keys } = this.#parts;
+    if (keys === undefined) {
+      throw new WormholeError(
+        'ENCRYPTION_KEY_INVALID',
+        'this client was connected without encryptionKeys: give it those of the platform, which has to open what is sealed here',
+      );
+    }
+    const sealed = sealCredentials(keys, { tenantId, key }, parsed.data);
     await upsertConnection(this.#parts.pool, tenantId, { key, kind: parsed.data.kind, sealed });
   }
 

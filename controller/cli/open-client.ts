@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { connectClient, type Client } from '../client.ts';
 import { loadEnvironment, type Environment } from '../config.ts';
@@ -63,7 +62,7 @@ function refuseWithoutVariables(platform: PlatformFile, env: OpenClientOptions['
   );
 }
 
-async function encryptionKeys(environment: Environment, sealing: boolean): Promise<string> {
+async function encryptionKeys(environment: Environment, sealing: boolean): Promise<string | undefined> {
   if (environment.encryptionKeys !== undefined) return environment.encryptionKeys;
   const file = encryptionKeyFile(environment.paths.stateDir);
   if (existsSync(file)) return await loadOrCreateKeyFile(file);
@@ -73,5 +72,5 @@ async function encryptionKeys(environment: Environment, sealing: boolean): Promi
       `WORMHOLE_ENCRYPTION_KEYS is not set and ${file} does not exist: set it to the keys of the platform, which has to open what is sealed here`,
     );
   }
-  return `unused:${randomBytes(32).toString('base64')}`;
+  return undefined;
 }

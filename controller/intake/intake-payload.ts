@@ -16,9 +16,9 @@ export const intakePayloadSchema = z.strictObject({
   input: z.unknown().optional().describe("The run's input, any JSON. Unset: {}."),
   idempotencyKey: z
     .string()
-    .max(255)
+    .regex(/^[!-~]{1,255}$/, 'must be 1 to 255 printable ASCII characters')
     .optional()
-    .describe('The same key again, for the same request, is the same run. Printable ASCII.'),
+    .describe('The same key again, for the same request, is the same run.'),
   traceparent: traceparentSchema.optional().describe('The W3C trace context that the run is part of.'),
 });
 
