@@ -51,10 +51,11 @@ export class Dispatcher {
   /** Goes on where a dispatcher before stopped. */
   async start(): Promise<void> {
     const { store, changes, clock } = this.#options;
-    const now = clock.nowMs();
     const starts = await store.recentStarts();
-    this.#scheduler.learn(await store.readDemand(), now);
-    this.#scheduler.remember(starts.map(({ tenantId, msAgo }) => ({ tenantId, atMs: now - msAgo })));
+    // Rather a moment too late than a start too many.
+    const toldAtMs = clock.nowMs();
+    this.#scheduler.remember(starts.map(({ tenantId, msAgo }) => ({ tenantId, atMs: toldAtMs - msAgo })));
+    this.#scheduler.learn(await store.readDemand(), clock.nowMs());
     const all = (): void => this.wake();
     this.#endings = [
       changes.listen({ runs: (change) => this.#onChange(change), limits: all, resync: all }),

@@ -3,7 +3,8 @@ import type pg from 'pg';
 import type { AttemptSpec, Backend, BackendAttempt, Observation } from '../../controller/backends/types.ts';
 import { BackendError } from '../../controller/errors.ts';
 import { hashToken } from '../../controller/gateway/tokens.ts';
-import { attemptName, type AttemptRef } from '../../controller/model/ids.ts';
+import { attemptName, type AttemptRef, type TenantId } from '../../controller/model/ids.ts';
+import type { Reason } from '../../controller/model/reasons.ts';
 import { recordResult } from '../../controller/store/attempts.ts';
 import { claimRun } from '../../controller/store/run-transitions.ts';
 
@@ -18,6 +19,10 @@ export class BackendDouble implements Backend {
   readonly executed: string[] = [];
   /** So many starts, and so many lists, from now on get no answer. */
   unanswered = { starts: 0, lists: 0 };
+  /** Tenants whose starts are refused, and why. */
+  readonly refusing = new Map<TenantId, Reason>();
+  /** Names of the attempts whose start was refused. */
+  readonly refused: string[] = [];
   /** Names of the attempts that somebody wanted to be stopped or removed. */
   readonly ended: string[] = [];
   /** Attempts that cannot be removed. */
@@ -44,6 +49,11 @@ export class BackendDouble implements Backend {
       return Promise.reject(new BackendError('NODE_LOST', 'no answer', options));
     }
     const name = attemptName(spec);
+    const reason = this.refusing.get(spec.tenantId);
+    if (reason !== undefined) {
+      this.refused.push(name);
+      return Promise.reject(new BackendError(reason, 'refused', { retryable: true }));
+    }
     const { runId, attempt, tenantId } = spec;
     const container: BackendAttempt = { runId, attempt, tenantId, containerId: name, state: 'running' };
     this.#alive.set(name, container);
@@ -64,7 +74,7 @@ export class BackendDouble implements Backend {
     const claimed = await claimRun(this.#pool, spec, claim).catch(() => false);
     if (claimed) {
       this.executed.push(attemptName(spec));
-      await sleep(this.#workMs);
+      await sleep(this.#workMs, undefined, { ref: false });
       await recordResult(this.#pool, spec, { status: 'SUCCESS' }).catch(() => false);
     }
     this.#end(spec, claimed ? 0 : 77);
