@@ -26,6 +26,7 @@ COMPONENTS = (
     *("controller", "cluster-runs", "machine-runs"),
     *("gateway", "cluster-door", "folder-door"),
     *("egress-proxy", "watchdog"),
+    "../telemetry/span-export",
 )
 
 
