@@ -81,7 +81,7 @@ describeWith('deploy/compose', composeStack, ({ engine, stack }) => {
     const { HostConfig: host, Config: config } = await stack.inspect(service);
     // The numbers are those of the CIS Docker Benchmark 1.6, section 5.
     expect.soft(host.CapDrop, '5.4 capabilities').toEqual(['ALL']);
-    const added = (host.CapAdd ?? []).map((name) => name.replace(/^CAP_/, ''));
+    const added = ((host.CapAdd as string[] | null) ?? []).map((name) => name.replace(/^CAP_/, ''));
     expect.soft(added, '5.4 capabilities').toEqual(service === 'volumes' ? ['CHOWN'] : []);
     expect.soft(host.Privileged, '5.5 privileged').toBe(false);
     expect.soft(Object.keys(host.PortBindings as object), '5.8 ports').toEqual([]);
