@@ -174,7 +174,7 @@ export interface Environment {
   readonly dockerHost: string | undefined;
   /** The key ring that seals credentials, as text; unset: one is made under `paths.stateDir`. */
   readonly encryptionKeys: string | undefined;
-  /** In a cluster: the key that the gateway signs egress grants with and the proxy checks them by, in base64. */
+  /** Where gateway and egress proxy are processes of their own: the key that the gateway signs egress grants with and the proxy checks them by, in base64. */
   readonly egressGrantKey: string | undefined;
   /** Added to the declared ones. */
   readonly internalServices: readonly InternalService[];
