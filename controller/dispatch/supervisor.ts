@@ -384,6 +384,10 @@ function startFailure(error: unknown): Verdict {
   };
 }
 
+/** Whether the container never came to work, so that starting fewer may help; what a program does is nobody's pressure. */
+const wasRefused = (verdict: Verdict, exit: Exit): verdict is Verdict & { readonly reason: Reason } =>
+  verdict.reason !== null && (exit.kind === 'unstarted' || verdict.reason === 'CLAIM_TIMEOUT');
+
 /**
  * By how much the deadline came after the exit, in ms. PostgreSQL says how far the deadline is from now, and the engine's
  * clock, which is this machine's, how long ago the exit was.
