@@ -242,8 +242,10 @@ export async function finishRun(
 }
 
 /**
- * STARTING or RUNNING → QUEUED: this attempt is over, another one will follow, not before `delayMs` from now.
- * @returns false when the run was not in this attempt any more, or is to be canceled.
+ * STARTING → QUEUED, or RUNNING → QUEUED if its version allows: this attempt is over, another one will follow, not before
+ * `delayMs` from now.
+ * @returns false when the run was not in this attempt any more, is to be canceled, or was claimed meanwhile and must not be
+ *   executed again.
  */
 export async function requeueRun(
   pool: pg.Pool,
@@ -258,7 +260,8 @@ export async function requeueRun(
     `WITH ended AS (
        UPDATE workflow_runs SET status = 'QUEUED', starting_at = NULL, running_at = NULL, deadline_at = NULL,
          due_at = clock_timestamp() + $7 * interval '1 millisecond'
-       WHERE id = $1 AND attempt = $2 AND status IN ('STARTING', 'RUNNING') AND cancel_requested_at IS NULL
+       WHERE id = $1 AND attempt = $2 AND cancel_requested_at IS NULL
+         AND (status = 'STARTING' OR (status = 'RUNNING' AND retry_after_claim))
        RETURNING id
      )${END_ATTEMPT}`,
     [...attemptValues(ref, verdict, exit), delayMs],

@@ -6,6 +6,7 @@ import type { StartRate } from '../../controller/model/tenant.ts';
 import type { RunChange } from '../../controller/store/notifications.ts';
 import { short } from './container.ts';
 import type { ModelTenant } from './model-store.ts';
+import type { PlatformLimits } from '../../controller/store/tenants.ts';
 import { LONGEST_WAY_MS } from './wire.ts';
 import type { World } from './world.ts';
 
@@ -28,6 +29,8 @@ interface Rated {
  */
 export class Audit {
   readonly #world: World;
+  readonly #tenants = new Map<TenantId, ModelTenant>();
+  #platform: PlatformLimits = { maxConcurrent: 0, startRate: undefined };
   readonly #holders = new Map<RunId, TenantId>();
   readonly #admitted = new Set<string>();
   readonly #executions = new Map<RunId, number[]>();
@@ -47,6 +50,16 @@ export class Audit {
   /** The first promise that was broken. */
   get violation(): string | undefined {
     return this.#violation;
+  }
+
+  /** From now on these are the platform's limits. */
+  platformIs(limits: PlatformLimits): void {
+    this.#platform = limits;
+  }
+
+  /** From now on this is what the tenant may have. */
+  tenantIs(tenant: ModelTenant): void {
+    this.#tenants.set(tenant.tenantId, tenant);
   }
 
   /** Slots, their caps and rates, attempts and ends: told of every change of a run, when it is committed. */
@@ -74,22 +87,22 @@ export class Audit {
   }
 
   #started(ref: AttemptRef, tenantId: TenantId): void {
-    const { store, scenario } = this.#world;
+    const { scenario } = this.#world;
     this.#holders.set(ref.runId, tenantId);
     this.#admitted.add(attemptName(ref));
-    const tenant = store.tenants.get(tenantId)!;
+    const tenant = this.#tenants.get(tenantId)!;
     const [all, own] = [this.#holders.size, this.#slotsOf(tenantId)];
     if (own > tenant.maxConcurrent) {
       this.fail(`${tenantId} holds ${own} slots, over its cap of ${tenant.maxConcurrent}`);
     }
-    if (all > store.platform.maxConcurrent) {
-      this.fail(`${all} slots are held, over the global cap of ${store.platform.maxConcurrent}`);
+    if (all > this.#platform.maxConcurrent) {
+      this.fail(`${all} slots are held, over the global cap of ${this.#platform.maxConcurrent}`);
     }
     if (tenant.paused) this.fail(`run ${short(ref)} of ${tenantId} started while the tenant was paused`);
     if (ref.attempt > scenario.policy.attempts) {
       this.fail(`run ${short(ref)} is more than the ${scenario.policy.attempts} attempts of the policy`);
     }
-    this.#checkRate('platform', store.platform.startRate);
+    this.#checkRate('platform', this.#platform.startRate);
     this.#checkRate(tenantId, tenant.startRate);
     if (scenario.faultsUntilMs === 0) this.#checkFairness(tenant);
   }
@@ -128,13 +141,15 @@ export class Audit {
       .tenants.filter(({ tenantId, due, slots }) => tenantId !== served.tenantId && due > 0 && slots === 0);
     const names = new Set(wanting.map(({ tenantId }) => tenantId));
     for (const tenantId of this.#waited.keys()) if (!names.has(tenantId)) this.#waited.delete(tenantId);
-    const all = [...store.tenants.values()];
+    const all = [...this.#tenants.values()];
     const classes = new Set(all.map(({ priority }) => priority)).size;
     for (const { tenantId, weight } of wanting) {
       const waited = (this.#waited.get(tenantId) ?? 0) + 1;
       this.#waited.set(tenantId, waited);
       const turn = all.reduce((sum, other) => sum + Math.ceil(other.weight / weight), 0);
-      const bound = 2 * turn * (classes === 1 ? 1 : 1 + PASSED_OVER_AT_MOST * (classes - 1));
+      const turns = 2 * turn * (classes === 1 ? 1 : 1 + PASSED_OVER_AT_MOST * (classes - 1));
+      // What was decided before it came is one round at most, and no more than fits.
+      const bound = turns + this.#platform.maxConcurrent;
       if (waited > bound) this.fail(`${tenantId} has waited for ${waited} slots, at ${time.nowMs} ms`);
     }
   }

@@ -273,6 +273,7 @@ export class ModelStore {
   requeueRun(ref: AttemptRef, verdict: Verdict, delayMs: number): boolean {
     const run = this.#inAttempt(ref);
     if (run === undefined || !isLive(run) || run.cancelRequested) return false;
+    if (run.status === 'RUNNING' && !run.retryAfterClaim) return false;
     this.#endAttempt(run, verdict);
     run.dueAtMs = this.#nowMs() + delayMs;
     this.#enter(run, 'QUEUED');

@@ -1,4 +1,5 @@
 import { pino, type Logger } from 'pino';
+import type { Backend } from '../../controller/backends/types.ts';
 import { Controller } from '../../controller/dispatch/controller.ts';
 import type { DispatchStore } from '../../controller/dispatch/store.ts';
 import { messageOf } from '../../controller/errors.ts';
@@ -6,7 +7,8 @@ import { isTerminal } from '../../controller/model/run-status.ts';
 import { Random } from '../chaos/random.ts';
 import { Audit } from './audit.ts';
 import { Engine, unanswered } from './engine.ts';
-import { ModelStore } from './model-store.ts';
+import type { PlatformLimits } from '../../controller/store/tenants.ts';
+import { ModelStore, type ModelTenant } from './model-store.ts';
 import { Observer } from './observer.ts';
 import { backendPort, ChangesPort, storePort } from './ports.ts';
 import { Process } from './process.ts';
@@ -18,10 +20,20 @@ import type { World } from './world.ts';
 export interface SimulationOptions {
   /** Takes each line of what happens. @default - nobody */
   readonly onLine?: (line: string) => void;
-  /** Puts a mistake between dispatch and the record: a simulation that does not notice it proves nothing. @default - none */
-  readonly sabotage?: (store: DispatchStore) => DispatchStore;
-  /** Puts a mistake into the record. @default - none */
-  readonly sabotageRecord?: (store: ModelStore) => void;
+  /** Puts a mistake in: a simulation that does not notice it proves nothing. @default - none */
+  readonly sabotage?: Sabotage;
+}
+
+/** A mistake, where dispatch meets the record and the engine, or in the record itself. */
+export interface Sabotage {
+  readonly ports?: (ports: Ports) => Ports;
+  readonly record?: (record: ModelStore) => void;
+}
+
+/** All that dispatch does it does through these. */
+export interface Ports {
+  readonly store: DispatchStore;
+  readonly backend: Backend;
 }
 
 export interface Outcome {
@@ -91,7 +103,7 @@ class Simulation implements World {
         for (const { changes } of this.#leaders) changes.limits();
       },
     });
-    options.sabotageRecord?.(this.store);
+    options.sabotage?.record?.(this.store);
   }
 
   trace = (line: string): void => {
@@ -104,8 +116,8 @@ class Simulation implements World {
 
   async run(): Promise<Outcome> {
     const { scenario, time } = this;
-    this.store.setPlatformLimits(scenario.platform);
-    for (const tenant of scenario.tenants) this.store.upsertTenant(tenant);
+    this.#limit(scenario.platform);
+    for (const tenant of scenario.tenants) this.#settle(tenant);
     for (const { atMs, run, cancelInMs } of scenario.submissions) {
       time.after(atMs, () => this.store.insertRun(run));
       if (cancelInMs !== undefined) time.after(atMs + cancelInMs, () => this.store.requestCancel(run.id));
@@ -141,11 +153,21 @@ class Simulation implements World {
     this.audit.atEnd();
   }
 
+  #limit(limits: PlatformLimits): void {
+    this.audit.platformIs(limits);
+    this.store.setPlatformLimits(limits);
+  }
+
+  #settle(tenant: ModelTenant): void {
+    this.audit.tenantIs(tenant);
+    this.store.upsertTenant(tenant);
+  }
+
   /** From now on nothing goes wrong, and nobody is paused. */
   #calmDown(): void {
     this.trace('nothing goes wrong any more');
     for (const tenant of this.store.tenants.values()) {
-      if (tenant.paused) this.store.upsertTenant({ ...tenant, paused: false });
+      if (tenant.paused) this.#settle({ ...tenant, paused: false });
     }
   }
 
@@ -186,10 +208,10 @@ class Simulation implements World {
         this.engine.fail(incident.forMs, incident.deaths);
         return;
       case 'tenant':
-        this.store.upsertTenant(incident.tenant);
+        this.#settle(incident.tenant);
         return;
       case 'platform':
-        this.store.setPlatformLimits(incident.limits);
+        this.#limit(incident.limits);
     }
   }
 
@@ -238,11 +260,13 @@ class Simulation implements World {
       lossChance: () => this.faults().engineLoss,
       noAnswer: unanswered,
     });
-    const store = storePort(this.store, storeWire, (what) => this.audit.asked(name, what));
-    Controller.start({
-      store: this.#options.sabotage?.(store) ?? store,
-      changes: leader.changes,
+    const ports: Ports = {
+      store: storePort(this.store, storeWire, (what) => this.audit.asked(name, what)),
       backend: backendPort(engine, engineWire, leader.observer, scenario.claimProof),
+    };
+    Controller.start({
+      ...(this.#options.sabotage?.ports?.(ports) ?? ports),
+      changes: leader.changes,
       policy: scenario.policy,
       claimTimeoutMs: scenario.claimTimeoutMs,
       log: this.#log(name),

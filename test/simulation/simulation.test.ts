@@ -1,0 +1,30 @@
+import { describe, expect, test } from 'vitest';
+import { hunt, replayOf, seedsFrom } from './hunt.ts';
+import { simulate } from './simulation.ts';
+
+const BATCHES = 10;
+const SEEDS_A_BATCH = 200;
+
+describe('dispatch holds what is promised, in a simulation', () => {
+  test.for(Array.from({ length: BATCHES }, (_, nth) => nth * SEEDS_A_BATCH))(
+    `of ${SEEDS_A_BATCH} seeds from %i on`,
+    async (first) => {
+      const { violations } = await hunt(seedsFrom(first, SEEDS_A_BATCH));
+      expect(violations.map(({ seed, violation }) => `${violation ?? ''}: ${replayOf(seed)}`)).toEqual([]);
+    },
+  );
+});
+
+describe('a seed', () => {
+  const record = async (seed: number): Promise<string[]> => {
+    const lines: string[] = [];
+    await simulate(seed, { onLine: (line) => lines.push(line) });
+    return lines;
+  };
+
+  test.for([3, 7, 11, 19])('%i is the same simulation every time', async (seed) => {
+    const lines = await record(seed);
+    expect(lines.length).toBeGreaterThan(10);
+    expect(await record(seed)).toEqual(lines);
+  });
+});
