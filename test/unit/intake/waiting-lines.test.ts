@@ -72,7 +72,8 @@ test('whoever waits gets a place in the order of coming, one try of a tenant at 
           .map(({ tenant, leaves }, n) => ({ tenant, leaves, n }))
           .filter(({ leaves }) => !leaves);
         for (const { tenant } of stay) {
-          for (let turn = pauses.next().value; turn > 0; turn -= 1) await new Promise(setImmediate);
+          for (let turns = Number(pauses.next().value); turns > 0; turns -= 1)
+            await new Promise(setImmediate);
           places.release(tenant);
         }
         await Promise.all(waits);
