@@ -27,7 +27,7 @@ export class BackendDouble implements Backend {
   readonly ended: string[] = [];
   /** Attempts that cannot be removed. */
   readonly stuck = new Set<string>();
-  /** The most attempts that were alive at once. */
+  /** The most attempts that ran at once. */
   most = 0;
   readonly #pool: pg.Pool;
   readonly #workMs: number;
@@ -57,7 +57,8 @@ export class BackendDouble implements Backend {
     const { runId, attempt, tenantId } = spec;
     const container: BackendAttempt = { runId, attempt, tenantId, containerId: name, state: 'running' };
     this.#alive.set(name, container);
-    this.most = Math.max(this.most, this.#alive.size);
+    const running = [...this.#alive.values()].filter(({ state }) => state === 'running');
+    this.most = Math.max(this.most, running.length);
     if (this.#claims) void this.#work(spec);
     return Promise.resolve(container);
   }

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { pino } from 'pino';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { Controller } from '../../../controller/dispatch/controller.ts';
 import { hashToken, newToken } from '../../../controller/gateway/tokens.ts';
 import { newRunId, tenantIdSchema, type RunId } from '../../../controller/model/ids.ts';
@@ -16,6 +16,10 @@ import { makeTenant, queueRun } from '../../support/runs.ts';
 
 describe('a controller', () => {
   const database = cloneDatabase();
+  // The first one to ask waits for the server, which is no test's time.
+  beforeAll(async () => {
+    await database;
+  });
 
   /** Starts a controller whose attempts take `workMs`; `fail` lets chosen statements fail. */
   async function start(
@@ -52,16 +56,17 @@ describe('a controller', () => {
   };
 
   test('runs many tenants’ runs, each once, within both caps', async () => {
-    const { pool, backend, submit } = await start();
+    const { pool } = await database;
     await setPlatformLimits(pool, { maxConcurrent: 10, startRate: undefined });
     const runs: RunId[] = [];
     for (let tenant = 0; tenant < 20; tenant += 1) {
       await makeTenant(pool, `many-${tenant}`, { maxConcurrent: 2 });
-      for (let n = 0; n < 3; n += 1) runs.push(await submit(`many-${tenant}`));
+      for (let n = 0; n < 3; n += 1) runs.push(await queueRun(pool, `many-${tenant}`));
     }
+    const { backend } = await start();
     await untilAllEnded(pool, runs);
     expect(backend.executed.sort()).toEqual(runs.map((runId) => `${runId}-1`).sort());
-    expect(backend.most).toBeLessThanOrEqual(10);
+    expect(backend.most).toBe(10);
   });
 
   test.each([

@@ -1,6 +1,6 @@
 import type pg from 'pg';
 import { pino } from 'pino';
-import { describe, expect, onTestFinished, test } from 'vitest';
+import { beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { systemClock, type Clock } from '../../../controller/clock.ts';
 import { Controller } from '../../../controller/dispatch/controller.ts';
 import type { RunId } from '../../../controller/model/ids.ts';
@@ -19,6 +19,10 @@ const forAWhile = { timeout: 20_000, interval: 20 };
 
 describe('limits of dispatch', () => {
   const database = cloneDatabase();
+  // The first one to ask waits for the server, which is no test's time.
+  beforeAll(async () => {
+    await database;
+  });
 
   /** Starts a controller. What is live at the end of the test is canceled. */
   async function start(backend: BackendDouble, more: { initialDelayMs?: number } = {}): Promise<Controller> {
