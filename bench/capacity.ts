@@ -42,7 +42,7 @@ async function measure(context: BenchContext): Promise<CapacityFindings> {
       dispatch: await onEach((queue) => measureDispatch(servers, context, queue)),
     }),
     ...(parts.has('fairness') && { waits: await measureFairness(servers, context, 'redis') }),
-    ...(parts.has('rate') && { rounds: await measureRate(servers, context, 'redis', LONG_QUEUE_EACH) }),
+    ...(parts.has('rate') && { rounds: await measureRate(servers, context, 'redis') }),
     ...(parts.has('memory') && { memory: await measureMemory(servers, context, 'redis', LONG_QUEUE_EACH) }),
     ...(parts.has('connections') && {
       connections: await onEach((queue) => measureConnections(servers, context, queue)),

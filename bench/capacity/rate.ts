@@ -3,17 +3,19 @@ import type { BenchContext } from '../benchmark.ts';
 import { declareTenants, queueRuns } from './backlog.ts';
 import type { Place, QueueKind, Servers } from './servers.ts';
 
-const TENANTS = 1000;
-const SHORT_EACH = 1;
+const MANY = 1000;
 const CAP = 50;
 const ROUNDS = 3;
 const MS_PER_S = 1000;
-/** Of a round's first 1,000 starts these count: the first come out of a full house, and the last of the short queue have none behind them. */
+const SHORT = 1000;
+const LONG = 100_000;
+/** Of the first starts of a round, these are timed: the very first come out of a full house. */
 const COUNTED = { from: 100, to: 900 };
-const LOOKED_AT = TENANTS;
+const LOOKED_AT = 950;
 
 /** Starts a second in one round. */
 export interface Round {
+  readonly tenants: number;
   readonly queued: number;
   readonly perSecond: number;
   /** What the backend itself took for a run, in milliseconds. */
@@ -24,48 +26,60 @@ export interface Round {
   readonly recoveryMs: number;
 }
 
-/** Measures how fast runs are started off a short and a long queue, in turn; every round on a database of its own. */
+/**
+ * Measures how fast runs are started off a short and a long queue, in turn, of many tenants and of one; every round on a
+ * database of its own.
+ */
 export async function measureRate(
   servers: Servers,
   { progress }: BenchContext,
   queue: QueueKind,
-  longEach: number,
 ): Promise<Round[]> {
-  const { database: template, tenants } = await makeTemplate(servers);
+  const { database: template, many, lone } = await makeTemplate(servers);
   const rounds: Round[] = [];
-  for (let round = 0; round < ROUNDS; round += 1) {
-    for (const each of [SHORT_EACH, longEach]) {
-      const queued = TENANTS * each;
-      progress.step(
-        `round ${round + 1} of ${ROUNDS}: ${queued} runs of ${TENANTS} tenants queued (${queue})`,
-      );
-      await using place = await servers.place(queue, template);
-      await queueRuns(place.pool, tenants, each);
-      const found = { queued, ...(await drain(servers, place)) };
-      progress.step(
-        `  ${found.perSecond.toFixed(0)} starts a second, led after ${found.recoveryMs.toFixed(0)} ms`,
-      );
-      rounds.push(found);
+  for (let round = 1; round <= ROUNDS; round += 1) {
+    for (const tenants of [many, lone]) {
+      for (const queued of [SHORT, LONG]) {
+        progress.step(
+          `round ${round} of ${ROUNDS}: ${queued} runs of ${tenants.length} tenants queued (${queue})`,
+        );
+        await using place = await servers.place(queue, template);
+        await queueRuns(place.pool, tenants, queued / tenants.length);
+        const found = { tenants: tenants.length, queued, ...(await drain(servers, place)) };
+        const { perSecond, cpuMs } = found;
+        progress.step(
+          `  ${perSecond.toFixed(0)} starts a second, ${cpuMs.toFixed(1)} ms of processor time each`,
+        );
+        rounds.push(found);
+      }
     }
   }
   return rounds;
 }
 
-async function makeTemplate(
-  servers: Servers,
-): Promise<Pick<Place, 'database'> & { readonly tenants: readonly TenantId[] }> {
+interface Template {
+  readonly database: string;
+  readonly many: readonly TenantId[];
+  readonly lone: readonly TenantId[];
+}
+
+async function makeTemplate(servers: Servers): Promise<Template> {
   await using place = await servers.place('embedded');
-  return { database: place.database, tenants: await declareTenants(place.pool, TENANTS) };
+  return {
+    database: place.database,
+    many: await declareTenants(place.pool, MANY),
+    lone: await declareTenants(place.pool, 1, { prefix: 'lone', maxConcurrent: CAP }),
+  };
 }
 
 /** All slots are taken when it begins, and then every run ends as soon as it was started. */
-async function drain(servers: Servers, place: Place): Promise<Omit<Round, 'queued'>> {
+async function drain(servers: Servers, place: Place): Promise<Omit<Round, 'queued' | 'tenants'>> {
   const from = performance.now();
   await using leader = await servers.lead(place, { maxConcurrent: CAP, gate: { kind: 'closed' } });
   const before = await leader.starts(CAP);
   const recoveryMs = performance.now() - from;
   leader.setGate({ kind: 'open', lifeMs: 0 });
-  const { starts, backendMs, cpuMs } = await leader.starts(LOOKED_AT - CAP);
+  const { starts, backendMs, cpuMs } = await leader.starts(LOOKED_AT);
   const first = starts[COUNTED.from];
   const last = starts[COUNTED.to];
   if (first === undefined || last === undefined)
