@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises';
 import { text } from 'node:stream/consumers';
 import { expect, onTestFinished, test } from 'vitest';
 import { newAttempt } from '../support/attempts.ts';
@@ -55,6 +56,18 @@ describeWith('an engine of its own', root, () => {
       const next = newAttempt();
       await made.backend.start(next);
       await observations.of('started', next);
+    });
+
+    test('what is removed while the engine is away leaves no folder, and is gone once it is back', async () => {
+      const { engine, made } = await make();
+      const spec = newAttempt();
+      await made.backend.start(spec);
+      await engine.down('SIGKILL');
+      await expect(made.backend.remove(spec)).rejects.toThrow();
+      expect([await readdir(made.runDir), made.channels.openNames]).toEqual([[], []]);
+      await engine.up();
+      await made.backend.remove(spec);
+      expect(await made.leftovers()).toEqual([]);
     });
 
     test('what lives on under live restore is not observed as ended', async () => {

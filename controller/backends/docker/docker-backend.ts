@@ -118,22 +118,21 @@ export class DockerBackend implements Backend {
   }
 
   async remove(ref: AttemptRef): Promise<void> {
-    const info = await this.#lookUp(ref);
-    await Promise.all([
-      // 409: another removal of it is under way.
-      info === undefined
-        ? undefined
-        : accepting(
-            [404, 409],
-            this.#container(info.Id).remove({
-              force: true,
-              v: true,
-              abortSignal: AbortSignal.timeout(SLOW_CALL_MS),
-            }),
-          ),
+    // Ours goes even when the engine does not answer: what the engine has is listed until it is gone, a folder is not.
+    const [container, channels] = await Promise.allSettled([
+      this.#removeContainer(ref),
       this.#options.channels.close(ref),
     ]);
     await this.#folders.remove(ref);
+    for (const part of [container, channels]) if (part.status === 'rejected') throw part.reason;
+  }
+
+  /** 409: another removal of it is under way. */
+  async #removeContainer(ref: AttemptRef): Promise<void> {
+    const info = await this.#lookUp(ref);
+    if (info === undefined) return;
+    const abortSignal = AbortSignal.timeout(SLOW_CALL_MS);
+    await accepting([404, 409], this.#container(info.Id).remove({ force: true, v: true, abortSignal }));
   }
 
   async find(ref: AttemptRef): Promise<BackendAttempt | undefined> {
