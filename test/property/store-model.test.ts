@@ -95,6 +95,8 @@ const operation = fc.oneof(
   { weight: 1, arbitrary: fc.record({ do: fc.constant('platform'), maxConcurrent: cap, startRate: rate }) },
 );
 type Operation = typeof operation extends fc.Arbitrary<infer T> ? T : never;
+/** What is done to one run. */
+type RunOperation = Extract<Operation, { readonly attempt: unknown }>;
 
 const database = await cloneDatabase();
 
@@ -117,18 +119,19 @@ class Both {
 
   /** @returns what both answer. */
   async do(operation: Operation): Promise<readonly [actual: unknown, modelled: unknown]> {
-    const [store, model, pool] = [this.#store, this.#model, this.#pool];
+    const [store, model] = [this.#store, this.#model];
     switch (operation.do) {
       case 'submit':
-        return [await this.#submit(operation), undefined];
+        await this.#submit(operation);
+        return [undefined, undefined];
       case 'admit': {
         const hashes = Array.from({ length: 12 }, (_, nth) => hashToken(`${this.#runs.length} ${nth}`));
         const options = { backend: 'docker', claimTokenHashes: operation.proof === 'token' ? hashes : null };
         return [await store.admitRuns(operation.wanted, options), model.admitRuns(operation.wanted, options)];
       }
       case 'tenant': {
-        const { tenant: tenantId, paused, do: _, ...settings } = operation;
-        await this.#declare(tenantId, settings, paused);
+        const { tenant: tenantId, paused, maxConcurrent, weight, priority, startRate } = operation;
+        await this.#declare(tenantId, { maxConcurrent, weight, priority, startRate }, paused);
         return [undefined, undefined];
       }
       case 'platform': {
@@ -145,7 +148,13 @@ class Both {
           starts.map(({ tenantId }) => tenantId).sort();
         return [counted(await store.recentStarts()), counted(model.recentStarts())];
       }
+      default:
+        return await this.#doToRun(operation);
     }
+  }
+
+  async #doToRun(operation: RunOperation): Promise<readonly [actual: unknown, modelled: unknown]> {
+    const [store, model, pool] = [this.#store, this.#model, this.#pool];
     if (this.#runs.length === 0) return [undefined, undefined];
     const runId = this.#runs[operation.attempt.nth % this.#runs.length]!;
     const run = model.runs.get(runId)!;
@@ -182,7 +191,9 @@ class Both {
         return [await store.postponeStart(ref), model.postponeStart(ref)];
       case 'container': {
         const container = { ...ref, containerId: 'c', state: 'running' } as const;
-        return [await store.recordContainer(container), model.recordContainer(container)];
+        await store.recordContainer(container);
+        model.recordContainer(container);
+        return [undefined, undefined];
       }
       case 'find':
         return [await store.findLive(runId), model.findLive(runId)];
@@ -239,7 +250,7 @@ class Both {
     );
     const modelled = [...this.#model.runs.values()].map((run) => ({
       ...{ id: run.id, status: run.status, reason: run.reason, attempt: run.attempt },
-      ...{ canceled: run.cancelRequested, postponed: run.status === 'QUEUED' && run.dueAtMs !== null },
+      ...{ canceled: run.cancelRequested, postponed: run.dueAtMs !== null },
       attempts: run.attempts.map((a) => [
         ...[a.number, a.claimed, a.stopCause, a.result, a.ended, a.reason, a.containerId],
       ]),

@@ -61,8 +61,16 @@ const MUTANTS: readonly Mutant[] = [
     },
   },
   {
-    mistake: 'a payload that was handed out counts as waiting',
+    mistake: 'a payload that was handed out counts as waiting, in dispatch and in the record',
     noticed: /executed again/,
+    record: (record) => {
+      const requeueRun = record.requeueRun.bind(record);
+      record.requeueRun = (ref, ...how) => {
+        const run = record.runs.get(ref.runId);
+        if (run?.status === 'RUNNING' && run.attempt === ref.attempt) run.status = 'STARTING';
+        return requeueRun(ref, ...how);
+      };
+    },
     ports: withStore(({ store }) => ({
       findLive: async (runId) => {
         const live = await store.findLive(runId);
