@@ -195,7 +195,9 @@ export class Scheduler {
     const first = new Map<Priority, Share>();
     for (const share of this.#tenants.values()) {
       if (share.due === 0 || this.#tenantWaitMs(share, nowMs) > 0) {
-        share.servedTo = Math.max(share.servedTo, this.#servedTo);
+        // Who is at its cap uses what it was given, and may lag a little.
+        const lag = share.slots < share.demand.maxConcurrent ? 0 : 1;
+        share.servedTo = Math.max(share.servedTo, this.#servedTo - lag);
         continue;
       }
       const { priority } = share.demand;
