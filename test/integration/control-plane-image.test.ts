@@ -108,8 +108,8 @@ describeWith("the control plane's image", engine, (connected) => {
   // What is missing in it would be told by its modules that cannot be loaded.
   test.each([
     ['controller', 'DATABASE_URL: is missing'],
-    ['gateway', 'kubernetes: is missing'],
-    ['egress-proxy', 'kubernetes: is missing'],
+    ['gateway', 'DATABASE_URL: is missing'],
+    ['egress-proxy', 'WORMHOLE_EGRESS_GRANT_KEY: is missing'],
   ])('has all that %s loads', async (command, message) => {
     const { output } = await runHardened(docker, image.image, { args: [command, '--config', '/dev/null'] });
     expect(output).toContain(message);
