@@ -42,6 +42,8 @@ export class Dispatcher {
   #rounds: Promise<void> | undefined;
   #cancelTimer: () => void = () => undefined;
   #endings: (() => void)[] = [];
+  /** Not before it knows of starts that a leader before made: what is adopted may wake it earlier. */
+  #started = false;
   #closed = false;
 
   constructor(options: DispatcherOptions) {
@@ -61,6 +63,7 @@ export class Dispatcher {
       changes.listen({ runs: (change) => this.#onChange(change), limits: all, resync: all }),
       clock.every(LOOK_AGAIN_MS, all),
     ];
+    this.#started = true;
     this.wake();
   }
 
@@ -74,7 +77,7 @@ export class Dispatcher {
   }
 
   #begin(): void {
-    if (this.#closed) return;
+    if (this.#closed || !this.#started) return;
     this.#rounds ??= this.#work().then((isDone) => {
       this.#rounds = undefined;
       // Woken after the last look.

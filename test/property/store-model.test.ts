@@ -12,7 +12,7 @@ import { setPaused, setPlatformLimits, upsertTenant } from '../../controller/sto
 import { ModelStore } from '../simulation/model-store.ts';
 import { cloneDatabase } from '../support/database.ts';
 
-const CASES = 100;
+const CASES = 40;
 const OPERATIONS = { minLength: 20, maxLength: 80 };
 
 /** What is past by now, and what is not for the whole test: the two clocks need not agree on anything else. */

@@ -150,7 +150,7 @@ class Simulation implements World {
       endedAtMs = hasEnded ? (endedAtMs ?? time.nowMs) : undefined;
       return time.nowMs > (endedAtMs === undefined ? lastAtMs + TIME_TO_END_MS : endedAtMs + QUIET_MS);
     });
-    this.audit.atEnd();
+    if (this.audit.violation === undefined) this.audit.atEnd();
   }
 
   #limit(limits: PlatformLimits): void {
