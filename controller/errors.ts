@@ -75,7 +75,12 @@ export class BackendError extends WormholeError {
   constructor(
     reason: Reason,
     message: string,
-    options: { readonly retryable: boolean; readonly unanswered?: boolean; readonly cause?: unknown },
+    options: {
+      readonly retryable: boolean;
+      readonly unanswered?: boolean;
+      readonly retryAfterMs?: number;
+      readonly cause?: unknown;
+    },
   ) {
     super('BACKEND_FAILED', message, options);
     this.reason = reason;

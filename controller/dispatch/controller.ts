@@ -51,9 +51,9 @@ export class Controller {
       ...options,
       ...{ clock, random, ends: this.#ends },
       observer: {
-        refused: (attempt, reason) => {
+        refused: (attempt, reason, retryAfterMs) => {
           observer.refused(reason);
-          this.#dispatcher.refused(attempt, reason);
+          this.#dispatcher.refused(attempt, reason, retryAfterMs);
         },
         claimed: (attempt) => this.#dispatcher.claimed(attempt),
         ended: onEnd,

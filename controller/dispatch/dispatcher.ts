@@ -25,6 +25,7 @@ export interface DispatcherOptions {
 /** All demand is looked at anew this often: what was never told of is found then. */
 const LOOK_AGAIN_MS = 5_000;
 const FAILED_RETRY_MS = 500;
+const CONTENDED_RETRY_MS = 50;
 /** Timers may ring a little early. */
 const TIMER_SLACK_MS = 1;
 
@@ -98,8 +99,13 @@ export class Dispatcher {
   }
 
   /** An attempt was refused: whoever is the cause slows down. @returns who that is. */
-  refused({ tenantId, admittedAtMs }: StartedAttempt, reason: Reason): 'tenant' | 'platform' | undefined {
-    const causedBy = this.#scheduler.refused({ tenantId, reason, admittedAtMs }, this.#options.clock.nowMs());
+  refused(
+    { tenantId, admittedAtMs }: StartedAttempt,
+    reason: Reason,
+    retryAfterMs?: number,
+  ): 'tenant' | 'platform' | undefined {
+    const refusal = { tenantId, reason, admittedAtMs, retryAfterMs };
+    const causedBy = this.#scheduler.refused(refusal, this.#options.clock.nowMs());
     this.wake(tenantId);
     return causedBy;
   }
@@ -154,6 +160,8 @@ export class Dispatcher {
       picks.map(({ tenantId }) => tenantId),
     );
     observer.admitted(admitted.length, clock.nowMs() - wokenAtMs);
+    // Somebody else holds what is due, or a limit has just changed.
+    if (admitted.length === 0) await clock.sleep(CONTENDED_RETRY_MS);
     return true;
   }
 

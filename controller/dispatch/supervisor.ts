@@ -16,7 +16,7 @@ import type { DispatchStore } from './store.ts';
 /** Told of what happens to attempts. None of it may throw. */
 export interface SupervisorObserver {
   /** It was not started, for this reason. */
-  readonly refused: (attempt: StartedAttempt, reason: Reason) => void;
+  readonly refused: (attempt: StartedAttempt, reason: Reason, retryAfterMs?: number) => void;
   /** Its payload was handed out. */
   readonly claimed: (attempt: StartedAttempt) => void;
   /** Its end was recorded. */
@@ -136,7 +136,8 @@ export class Supervisor {
     } catch (error) {
       if (this.#isAbandoned()) return;
       const failure = startFailure(error);
-      observer.refused(started, failure.reason ?? 'RUNNER_LOST');
+      const retryAfterMs = error instanceof BackendError ? error.retryAfterMs : undefined;
+      observer.refused(started, failure.reason ?? 'RUNNER_LOST', retryAfterMs);
       await this.#remove(started);
       await this.#settle(started, () => failure, null);
       return;
@@ -167,7 +168,7 @@ export class Supervisor {
         if (!(error instanceof BackendError && error.unanswered) || this.#isAbandoned()) throw error;
         const { runId, attempt, tenantId } = spec;
         log.warn({ runId, attempt, tenantId, tries, error: error.message }, 'nobody answered a start');
-        observer.refused(started, error.reason);
+        observer.refused(started, error.reason, error.retryAfterMs);
         const live = await this.#find(spec);
         if (live?.cancelRequested === true) throw error;
         const postponed = await this.#recorded(() => store.postponeStart(spec));

@@ -7,6 +7,7 @@ import { ApiError } from './api-error.ts';
  */
 export function startError(error: unknown, what: string): BackendError {
   if (error instanceof BackendError) return error;
+  const retryAfterMs = error instanceof ApiError ? error.retryAfterMs : undefined;
   const failed = (
     reason: 'ADMISSION_DENIED' | 'QUOTA_EXCEEDED' | 'UNSCHEDULABLE' | 'NODE_LOST',
     text: string,
@@ -14,6 +15,7 @@ export function startError(error: unknown, what: string): BackendError {
   ): BackendError =>
     new BackendError(reason, `${what}: ${text}`, {
       retryable: reason !== 'ADMISSION_DENIED',
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
       ...options,
       cause: error,
     });
