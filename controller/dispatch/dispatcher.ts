@@ -148,17 +148,13 @@ export class Dispatcher {
     if (picks.length === 0) return this.#isStale();
     const runs = picks.reduce((sum, pick) => sum + pick.runs, 0);
     const tokens = backend.claimProof === 'token' ? Array.from({ length: runs }, newToken) : null;
-    const { admitted, demand } = await store.admitRuns(picks, {
+    const admitted = await store.admitRuns(picks, {
       backend: backend.name,
       claimTokenHashes: tokens?.map(hashToken) ?? null,
     });
     // Admitted, they are started whatever comes: nobody else will.
     admitted.forEach((attempt, nth) => supervisor.lead(attempt, tokens?.[nth] ?? null));
-    this.#scheduler.learn(
-      demand,
-      clock.nowMs(),
-      picks.map(({ tenantId }) => tenantId),
-    );
+    for (const { tenantId } of picks) this.#stale.add(tenantId);
     observer.admitted(admitted.length, clock.nowMs() - wokenAtMs);
     // Somebody else holds what is due, or a limit has just changed.
     if (admitted.length === 0) await clock.sleep(CONTENDED_RETRY_MS);

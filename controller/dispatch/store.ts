@@ -17,7 +17,7 @@ export interface DispatchStore {
   readonly admitRuns: (
     wanted: readonly Wanted[],
     attempt: { readonly backend: string; readonly claimTokenHashes: readonly Buffer[] | null },
-  ) => Promise<{ readonly admitted: readonly AdmittedAttempt[]; readonly demand: Demand }>;
+  ) => Promise<readonly AdmittedAttempt[]>;
   readonly liveAttempts: () => Promise<readonly LiveAttempt[]>;
   readonly findLive: (runId: RunId) => Promise<LiveAttempt | undefined>;
   readonly postponeStart: (ref: AttemptRef) => Promise<number | undefined>;

@@ -27,11 +27,18 @@ export async function withClient<T>(
   }
 }
 
-/** Runs `work` in one transaction on one client: committed when it resolves, rolled back when it throws. */
-export async function transaction<T>(pool: pg.Pool, work: (client: pg.PoolClient) => Promise<T>): Promise<T> {
+/**
+ * Runs `work` in one transaction on one client: committed when it resolves, rolled back when it throws.
+ * @param begin what opens it; may go on with statements that need no values, and so no round trip of their own.
+ */
+export async function transaction<T>(
+  pool: pg.Pool,
+  work: (client: pg.PoolClient) => Promise<T>,
+  begin = 'BEGIN',
+): Promise<T> {
   return await withClient(pool, async (client, discard) => {
-    await client.query('BEGIN');
     try {
+      await client.query(begin);
       const result = await work(client);
       await client.query('COMMIT');
       return result;

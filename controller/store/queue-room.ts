@@ -107,7 +107,7 @@ export async function placeExpectedIn(db: Queryable, tenantId: TenantId): Promis
   const { rows } = await db.query<{ ms: number }>(
     `WITH span AS (
        SELECT least($2, extract(epoch FROM clock_timestamp() - queued_at) * 1000)::float8 AS ms
-       FROM workflow_runs WHERE tenant_id = $1 AND status = 'QUEUED' ORDER BY id LIMIT 1
+       FROM workflow_runs WHERE tenant_id = $1 AND status = 'QUEUED' ORDER BY queued_at, id LIMIT 1
      ), pace AS (
        SELECT ms / greatest(1, (
          SELECT count(*) FROM run_attempts a JOIN workflow_runs r ON r.id = a.run_id

@@ -1,13 +1,11 @@
 import type pg from 'pg';
 import type { BackendAttempt, RunLimits } from '../backends/types.ts';
-import type { Demand } from '../dispatch/demand.ts';
 import type { Exit } from '../model/exit.ts';
 import type { AttemptRef, RunId, TenantId, WorkflowVersionId } from '../model/ids.ts';
 import { statusesBefore, type RunStatus, type StepStatus } from '../model/run-status.ts';
 import type { StopCause, Verdict } from '../model/verdict.ts';
 import { PROVEN, proofValues, type ClaimProof } from './claim-proof.ts';
 import { transaction, type Queryable } from './database.ts';
-import { readDemand } from './demand.ts';
 
 /**
  * The state machine of runs. Every transition is one compare-and-set: it names the attempt and the statuses that it
@@ -45,7 +43,7 @@ interface AdmittedRow {
  * QUEUED → STARTING with a new attempt, for the oldest runs of each tenant, as far as both caps have free slots. A slot is
  * a run in STARTING or RUNNING.
  * @param claimTokenHashes one for each run that is wanted, or null: attempts are claimed by their pods' own identity.
- * @returns what was admitted, in the order in which it was wanted, and what its tenants have and want now.
+ * @returns what was admitted, in the order in which it was wanted.
  */
 export async function admitRuns(
   pool: pg.Pool,
@@ -54,10 +52,9 @@ export async function admitRuns(
     backend,
     claimTokenHashes,
   }: { readonly backend: string; readonly claimTokenHashes: readonly Buffer[] | null },
-): Promise<{ readonly admitted: readonly AdmittedAttempt[]; readonly demand: Demand }> {
+): Promise<readonly AdmittedAttempt[]> {
   const tenants = wanted.map(({ tenantId }) => tenantId);
-  return await transaction(pool, async (client) => {
-    await client.query('SELECT pg_advisory_xact_lock($1)', [ADMISSION_LOCK]);
+  const admit = async (client: pg.PoolClient): Promise<AdmittedAttempt[]> => {
     const { rows } = await client.query<AdmittedRow>(
       `WITH allowed AS (
          SELECT w.tenant_id, w.position, least(w.runs, t.max_concurrent - (
@@ -67,20 +64,21 @@ export async function admitRuns(
            JOIN tenants t ON t.tenant_id = w.tenant_id
          WHERE t.paused_at IS NULL
        ), oldest AS (
-         SELECT head.id, allowed.position FROM allowed CROSS JOIN LATERAL (
-           SELECT r.id FROM workflow_runs r
+         SELECT head.id, head.queued_at, allowed.position FROM allowed CROSS JOIN LATERAL (
+           SELECT r.id, r.queued_at FROM workflow_runs r
            WHERE r.tenant_id = allowed.tenant_id AND r.status = 'QUEUED' AND r.cancel_requested_at IS NULL
              AND (r.due_at IS NULL OR r.due_at <= clock_timestamp())
-           ORDER BY r.id LIMIT greatest(0, allowed.runs) FOR UPDATE SKIP LOCKED) AS head
-         ORDER BY allowed.position, head.id
+           ORDER BY r.queued_at, r.id LIMIT greatest(0, allowed.runs) FOR UPDATE SKIP LOCKED) AS head
+         ORDER BY allowed.position, head.queued_at, head.id
          LIMIT greatest(0, (SELECT max_concurrent FROM platform)
            - (SELECT count(*) FROM workflow_runs s WHERE s.status IN ('STARTING', 'RUNNING')))
        ), free AS (
-         SELECT id, row_number() OVER (ORDER BY position, id) AS nth FROM oldest
+         SELECT id, row_number() OVER (ORDER BY position, queued_at, id) AS nth FROM oldest
        ), started AS (
          UPDATE workflow_runs r SET status = 'STARTING', attempt = r.attempt + 1, starting_at = clock_timestamp(),
            running_at = NULL, due_at = NULL, deadline_at = clock_timestamp() + r.timeout_ms * interval '1 millisecond'
-         FROM free WHERE r.id = free.id
+         -- Without the array the planner, which cannot know how few they are, scans all runs for them.
+         FROM free WHERE r.id = free.id AND r.id = ANY (ARRAY(SELECT id FROM free))
          RETURNING r.id, r.attempt, r.tenant_id, r.workflow_version_id, r.limits, r.timeout_ms, free.nth
        ), attempts AS (
          INSERT INTO run_attempts (run_id, number, backend, claim_token_hash)
@@ -89,7 +87,7 @@ export async function admitRuns(
        SELECT * FROM started ORDER BY nth`,
       [tenants, wanted.map(({ runs }) => runs), backend, claimTokenHashes],
     );
-    const admitted = rows.map((row) => ({
+    return rows.map((row) => ({
       runId: row.id,
       attempt: row.attempt,
       tenantId: row.tenant_id,
@@ -97,8 +95,8 @@ export async function admitRuns(
       limits: row.limits,
       deadlineInMs: row.timeout_ms,
     }));
-    return { admitted, demand: await readDemand(client, tenants) };
-  });
+  };
+  return await transaction(pool, admit, `BEGIN; SELECT pg_advisory_xact_lock(${ADMISSION_LOCK})`);
 }
 
 /**

@@ -52,7 +52,7 @@ const WORKLOAD = `
     coalesce(live.starting, 0) AS starting, coalesce(live.running, 0) AS running,
     (SELECT count(*)::int FROM workflow_runs q WHERE q.tenant_id = t.tenant_id AND q.status = 'QUEUED') AS queued,
     coalesce((SELECT greatest(0, extract(epoch FROM clock_timestamp() - q.queued_at))::float8 FROM workflow_runs q
-              WHERE q.tenant_id = t.tenant_id AND q.status = 'QUEUED' ORDER BY q.id LIMIT 1), 0) AS "oldestQueuedSeconds"
+              WHERE q.tenant_id = t.tenant_id AND q.status = 'QUEUED' ORDER BY q.queued_at, q.id LIMIT 1), 0) AS "oldestQueuedSeconds"
   FROM working JOIN tenants t USING (tenant_id) LEFT JOIN live USING (tenant_id)`;
 
 /**

@@ -159,7 +159,7 @@ export class ModelStore {
   admitRuns(
     wanted: readonly Wanted[],
     { claimTokenHashes }: { readonly claimTokenHashes: readonly Buffer[] | null },
-  ): { readonly admitted: readonly AdmittedAttempt[]; readonly demand: Demand } {
+  ): readonly AdmittedAttempt[] {
     const now = this.#nowMs();
     const slots = (tenantId?: TenantId): number =>
       [...this.#open.values()].filter(
@@ -172,7 +172,7 @@ export class ModelStore {
       return due.slice(0, Math.max(0, Math.min(runs, tenant.maxConcurrent - slots(tenantId))));
     });
     const free = oldest.slice(0, Math.max(0, this.platform.maxConcurrent - slots()));
-    const admitted = free.map((run, nth) => {
+    return free.map((run, nth) => {
       run.attempt += 1;
       run.dueAtMs = null;
       this.#startNow(run);
@@ -184,7 +184,6 @@ export class ModelStore {
       const { id, attempt, tenantId, workflowVersionId, limits, timeoutMs } = run;
       return { runId: id, attempt, tenantId, workflowVersionId, limits, deadlineInMs: timeoutMs };
     });
-    return { admitted, demand: this.readDemand(wanted.map(({ tenantId }) => tenantId)) };
   }
 
   #startNow(run: ModelRun): void {

@@ -128,10 +128,6 @@ const MUTANTS: readonly Mutant[] = [
       };
       return {
         readDemand: async () => firstOnly(await store.readDemand()),
-        admitRuns: async (...args) => {
-          const { admitted } = await store.admitRuns(...args);
-          return { admitted, demand: firstOnly(await store.readDemand()) };
-        },
       };
     }),
   },

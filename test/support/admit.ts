@@ -12,7 +12,7 @@ export async function admit(
   tenant: string,
   claimTokenHash: Buffer | null,
 ): Promise<AdmittedAttempt> {
-  const { admitted } = await admitRuns(pool, [{ tenantId: tenantIdSchema.parse(tenant), runs: 1 }], {
+  const admitted = await admitRuns(pool, [{ tenantId: tenantIdSchema.parse(tenant), runs: 1 }], {
     backend: claimTokenHash === null ? 'kubernetes' : 'docker',
     claimTokenHashes: claimTokenHash && [claimTokenHash],
   });

@@ -207,7 +207,7 @@ describe('slots', () => {
       while (attempts.length < 75) {
         const wanted = turn.map((tenantId, at) => ({ tenantId, runs: 1 + ((at + nth) % 5) }));
         const hashes = Array.from({ length: 15 }, () => claimTokenHash);
-        const { admitted: started } = await admitRuns(pool, wanted, docker(...hashes));
+        const started = await admitRuns(pool, wanted, docker(...hashes));
         attempts.push(...started.map(attemptName));
         await Promise.all(started.map((ref) => finishRun(pool, ref, crashed, null)));
       }
@@ -245,7 +245,7 @@ describe('slots', () => {
           return admitRuns(pool, wanted, docker(...Array.from({ length: 6 }, () => claimTokenHash)));
         }),
       );
-      const started = batches.flatMap((batch) => batch.admitted);
+      const started = batches.flat();
       expect(new Set(started.map(attemptName)).size).toBe(6);
       expect(started).toHaveLength(6);
       for (const [tenant, cap] of Object.entries(caps)) {
@@ -275,7 +275,7 @@ describe('slots', () => {
     const runs: RunId[] = [];
     for (const tenant of [one, one, one, other, other]) runs.push(await queueRun(pool, tenant));
     const tokens = Array.from({ length: 5 }, newToken);
-    const { admitted: started } = await admitRuns(
+    const started = await admitRuns(
       pool,
       [
         { tenantId: other, runs: 2 },
