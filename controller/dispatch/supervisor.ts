@@ -288,7 +288,11 @@ export class Supervisor {
     while (!isOver()) {
       try {
         // Nothing stands when the attempt has ended, or was claimed just before its claim timed out.
-        if (cause !== null && (await store.recordStopCause(ref, cause)) === null) return;
+        if (cause !== null && (await store.recordStopCause(ref, cause)) === null) {
+          // Another leader has ended it: there is nothing to wait for.
+          if ((await this.#find(ref)) === undefined) ends.ended(ref, lostAt(clock.date()));
+          return;
+        }
         await backend.stop(ref, { graceMs });
         await pause(graceMs + OBSERVED_MS);
         if (isOver()) return;

@@ -18,8 +18,8 @@ const LOOKS_A_CHANGE = 4;
 
 /** What was started under one rate, the platform's or a tenant's. */
 interface Rated {
-  rate: StartRate | undefined;
-  sinceMs: number;
+  readonly rate: StartRate | undefined;
+  readonly sinceMs: number;
   startsAtMs: number[];
 }
 
@@ -55,11 +55,13 @@ export class Audit {
   /** From now on these are the platform's limits. */
   platformIs(limits: PlatformLimits): void {
     this.#platform = limits;
+    this.#rateIs('platform', limits.startRate);
   }
 
   /** From now on this is what the tenant may have. */
   tenantIs(tenant: ModelTenant): void {
     this.#tenants.set(tenant.tenantId, tenant);
+    this.#rateIs(tenant.tenantId, tenant.startRate);
   }
 
   /** Slots, their caps and rates, attempts and ends: told of every change of a run, when it is committed. */
@@ -102,9 +104,16 @@ export class Audit {
     if (ref.attempt > scenario.policy.attempts) {
       this.fail(`run ${short(ref)} is more than the ${scenario.policy.attempts} attempts of the policy`);
     }
-    this.#checkRate('platform', this.#platform.startRate);
-    this.#checkRate(tenantId, tenant.startRate);
+    this.#checkRate('platform');
+    this.#checkRate(tenantId);
     if (scenario.faultsUntilMs === 0) this.#checkFairness(tenant);
+  }
+
+  #rateIs(whose: TenantId | 'platform', rate: StartRate | undefined): void {
+    const before = this.#rates.get(whose);
+    if (before?.rate?.max === rate?.max && before?.rate?.durationMs === rate?.durationMs && before) return;
+    const sinceMs = before === undefined ? -Infinity : this.#world.time.nowMs + RATE_KNOWN_MS;
+    this.#rates.set(whose, { rate, sinceMs, startsAtMs: [] });
   }
 
   #slotsOf(tenantId: TenantId): number {
@@ -115,13 +124,10 @@ export class Audit {
    * At most `max` starts within any `durationMs`, less what a question may be on its way. Not while two controllers were at
    * work, nor until a rate that was changed is known.
    */
-  #checkRate(whose: TenantId | 'platform', rate: StartRate | undefined): void {
+  #checkRate(whose: TenantId | 'platform'): void {
     const now = this.#world.time.nowMs;
-    const rated = this.#rates.get(whose) ?? { rate, sinceMs: -Infinity, startsAtMs: [] };
-    this.#rates.set(whose, rated);
-    if (rated.rate?.max !== rate?.max || rated.rate?.durationMs !== rate?.durationMs) {
-      Object.assign(rated, { rate, sinceMs: now + RATE_KNOWN_MS, startsAtMs: [] });
-    }
+    const rated = this.#rates.get(whose)!;
+    const { rate } = rated;
     if (rate === undefined) return;
     const fromMs = Math.max(rated.sinceMs, this.#besideUntilMs, now - rate.durationMs + LONGEST_WAY_MS);
     rated.startsAtMs = [...rated.startsAtMs, now].filter((atMs) => atMs > fromMs);

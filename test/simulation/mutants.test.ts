@@ -4,7 +4,7 @@ import type { ModelStore } from './model-store.ts';
 import type { Ports, Sabotage } from './simulation.ts';
 
 /** A mistake is found within this many seeds, or the simulation cannot see it. */
-const SEEDS = 150;
+const SEEDS = 2000;
 
 interface Mutant extends Sabotage {
   readonly mistake: string;

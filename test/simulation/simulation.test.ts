@@ -3,7 +3,7 @@ import { hunt, replayOf, seedsFrom } from './hunt.ts';
 import { simulate } from './simulation.ts';
 
 const BATCHES = 10;
-const SEEDS_A_BATCH = 200;
+const SEEDS_A_BATCH = 500;
 
 describe('dispatch holds what is promised, in a simulation', () => {
   test.for(Array.from({ length: BATCHES }, (_, nth) => nth * SEEDS_A_BATCH))(
@@ -22,6 +22,7 @@ const FOUND = [
   [101573, 'an adopted attempt woke dispatch before it knew of the starts of the leader before'],
   [102359, 'an adopted attempt woke dispatch before it knew of the starts of the leader before'],
   [103595, 'an adopted attempt woke dispatch before it knew of the starts of the leader before'],
+  [1038034, 'a leader waited for the end of an attempt that another one had ended'],
 ] as const;
 
 test.for(FOUND)('seed %i: %s', async ([seed]) => {
