@@ -361,6 +361,7 @@ describe('a run', () => {
       const tenant = `locks-${end.name.toLowerCase()}`;
       await makeTenant(pool, tenant);
       const ref = await admitted(tenant);
+      await pool.query('UPDATE workflow_runs SET retry_after_claim = true WHERE id = $1', [ref.runId]);
       await claimRun(pool, ref, withToken);
       await recordReport(pool, ref, batch(1, running('a', 0), running('b', 1)));
       // Whoever gets to step "b" waits there, with all the locks it took on the way.
