@@ -9,7 +9,7 @@ const STEP = 1000;
 /** What ends with the last run has ended by then. */
 const QUIET_MS = 5_000;
 /** Then it ends with what it has. */
-const PATIENCE_MS = 12 * 60_000;
+const PATIENCE_MS = 40 * 60_000;
 const MIB = 1024 * 1024;
 
 /** What the controller used when a number of runs had ended, in MiB. */
