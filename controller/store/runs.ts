@@ -143,32 +143,6 @@ export async function countQueued(db: Queryable, tenantId: TenantId, atMost: num
   return rows[0]?.queued ?? 0;
 }
 
-/** @returns how many slots the tenant holds. */
-export async function countSlots(db: Queryable, tenantId: TenantId): Promise<number> {
-  const { rows } = await db.query<{ slots: number }>(
-    `SELECT count(*)::int AS slots FROM workflow_runs WHERE tenant_id = $1 AND status IN ('STARTING', 'RUNNING')`,
-    [tenantId],
-  );
-  return rows[0]?.slots ?? 0;
-}
-
-/** @returns tenants with a run that is QUEUED since `before`, and how many of their runs are QUEUED or hold a slot. */
-export async function waitingSince(
-  db: Queryable,
-  before: Date,
-): Promise<{ readonly tenantId: TenantId; readonly runs: number }[]> {
-  const { rows } = await db.query<{ tenantId: TenantId; runs: number }>(
-    `SELECT t.tenant_id AS "tenantId",
-       (SELECT count(*)::int FROM workflow_runs r
-        WHERE r.tenant_id = t.tenant_id AND status IN ('QUEUED', 'STARTING', 'RUNNING')) AS runs
-     FROM tenants t
-     WHERE EXISTS (SELECT 1 FROM workflow_runs r
-                   WHERE r.tenant_id = t.tenant_id AND status = 'QUEUED' AND queued_at < $1)`,
-    [before],
-  );
-  return rows;
-}
-
 const SUMMARY_COLUMNS = `r.id, r.tenant_id AS "tenantId", r.workflow_version_id AS "workflowVersionId", v.name AS "workflowName",
     v.version AS "workflowVersion", r.status, r.reason, r.message, r.attempt, r.queued_at AS "queuedAt",
     r.starting_at AS "startingAt", r.running_at AS "runningAt", r.finished_at AS "finishedAt",
@@ -224,15 +198,6 @@ export async function findStatus(db: Queryable, runId: RunId): Promise<RunStatus
     runId,
   ]);
   return rows[0]?.status;
-}
-
-/** @returns the tenant's QUEUED runs, oldest first. */
-export async function queuedOf(db: Queryable, tenantId: TenantId): Promise<RunId[]> {
-  const { rows } = await db.query<{ id: RunId }>(
-    `SELECT id FROM workflow_runs WHERE tenant_id = $1 AND status = 'QUEUED' ORDER BY id`,
-    [tenantId],
-  );
-  return rows.map((row) => row.id);
 }
 
 /** Records a run that was refused at the door: FAILED from the start, with nothing of its payload. */

@@ -126,19 +126,6 @@ export async function listTenants(db: Queryable): Promise<TenantUsage[]> {
   return rows.map((row) => ({ ...fromRow(row), queued: row.queued, running: row.running }));
 }
 
-/** @returns the tenants that have runs which have not ended, and whether some of them are QUEUED. */
-export async function tenantsWithRuns(db: Queryable): Promise<Map<TenantId, { readonly queued: boolean }>> {
-  const { rows } = await db.query<{ tenantId: TenantId; queued: boolean }>(
-    `SELECT "tenantId", queued FROM (
-       SELECT tenant_id AS "tenantId",
-         EXISTS (SELECT 1 FROM workflow_runs r WHERE r.tenant_id = t.tenant_id AND r.status = 'QUEUED') AS queued,
-         EXISTS (SELECT 1 FROM workflow_runs r WHERE r.tenant_id = t.tenant_id AND r.status IN ('STARTING', 'RUNNING')) AS live
-       FROM tenants t
-     ) AS tenant WHERE queued OR live`,
-  );
-  return new Map(rows.map(({ tenantId, queued }) => [tenantId, { queued }]));
-}
-
 /** What holds for all tenants together. */
 export interface PlatformLimits {
   /** Runs in STARTING or RUNNING. */
