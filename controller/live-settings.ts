@@ -10,7 +10,7 @@ import { setPlatformLimits, upsertTenant } from './store/tenants.ts';
 const LOOK_MS = 2_000;
 
 /** Records what is declared, all or nothing; controllers are told of it by PostgreSQL. */
-export async function applySettings(pool: pg.Pool, settings: LiveSettings): Promise<void> {
+async function applySettings(pool: pg.Pool, settings: LiveSettings): Promise<void> {
   await transaction(pool, async (db) => {
     await setPlatformLimits(db, settings);
     for (const tenant of settings.tenants) await upsertTenant(db, tenant);

@@ -98,16 +98,11 @@ export class Dispatcher {
     }
   }
 
-  /** An attempt was refused: whoever is the cause slows down. @returns who that is. */
-  refused(
-    { tenantId, admittedAtMs }: StartedAttempt,
-    reason: Reason,
-    retryAfterMs?: number,
-  ): 'tenant' | 'platform' | undefined {
+  /** An attempt was refused: whoever is the cause slows down. */
+  refused({ tenantId, admittedAtMs }: StartedAttempt, reason: Reason, retryAfterMs?: number): void {
     const refusal = { tenantId, reason, admittedAtMs, retryAfterMs };
-    const causedBy = this.#scheduler.refused(refusal, this.#options.clock.nowMs());
+    this.#scheduler.refused(refusal, this.#options.clock.nowMs());
     this.wake(tenantId);
-    return causedBy;
   }
 
   claimed({ tenantId, admittedAtMs }: StartedAttempt): void {
